@@ -1,0 +1,22 @@
+//! The custom resources: what people write, what they read back, and every name that stands in the cluster.
+//!
+//! Nothing here decides or acts. [`crate::decide::Policy`] is the parsed form of a spec; after parsing, nobody
+//! reads the raw spec again.
+
+mod crd;
+mod duration;
+pub mod names;
+mod spec;
+mod status;
+
+pub use crd::{custom_resources, unknown_fields, yaml};
+pub use duration::{DurationText, InvalidDuration, parse_duration, print_duration};
+pub use spec::{
+    AlertSpec, AnnotateSpec, ClusterGrpcClientPolicy, ClusterGrpcClientPolicySpec, GrpcClientPolicy,
+    GrpcClientPolicySpec, Mode, PolicyRules, RemediationSpec, RestartMethod, RestartSpec, Severity,
+    SourcesSpec, ThresholdsSpec,
+};
+pub use status::{
+    AlertRecord, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Offender, RemediationState,
+    RemediationStatus, SourceInUse, WorkloadRef,
+};

@@ -1,0 +1,73 @@
+//! Every name the product writes into a cluster: group, annotations, condition types and reasons.
+//!
+//! They are promises to users, so they stand in one place and are never built from parts.
+
+/// The API group of the custom resources and the prefix of every annotation.
+pub const GROUP: &str = "grpc-hygiene.io";
+/// The field manager of all our writes.
+pub const FIELD_MANAGER: &str = "grpc-hygiene";
+/// The annotation that `kubectl rollout restart` writes into a pod template; controllers and GitOps tools know it.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// Annotation keys.
+pub mod annotations {
+    /// On pod and workload: the diagnosis, for example `DialPerCall`.
+    pub const DIAGNOSIS: &str = "grpc-hygiene.io/diagnosis";
+    /// On pod and workload: one sentence of evidence.
+    pub const EVIDENCE: &str = "grpc-hygiene.io/evidence";
+    /// On pod and workload: since when, RFC 3339.
+    pub const SINCE: &str = "grpc-hygiene.io/since";
+    /// On pod and workload: the policy that says so, `namespace/name` or `name`.
+    pub const POLICY: &str = "grpc-hygiene.io/policy";
+    /// On a workload or pod, written by people: `true` exempts it from restarts.
+    pub const EXEMPT: &str = "grpc-hygiene.io/exempt";
+    /// On a policy, written by people: a new value asks for an evaluation now.
+    pub const REQUESTED_AT: &str = "grpc-hygiene.io/requestedAt";
+    /// On a pod: moved forward to invalidate an eviction that may still be in flight.
+    pub const FENCE: &str = "grpc-hygiene.io/fence";
+
+    /// The keys that describe a finding and are removed when the subject is clean.
+    pub const FINDING: [&str; 4] = [DIAGNOSIS, EVIDENCE, SINCE, POLICY];
+}
+
+/// Condition types of a policy's status.
+pub mod conditions {
+    /// The policy is valid and is being evaluated with data good enough to judge.
+    pub const READY: &str = "Ready";
+    /// kstatus, abnormal-true: the newest generation has not been evaluated yet.
+    pub const RECONCILING: &str = "Reconciling";
+    /// kstatus, abnormal-true: the spec cannot work and will not heal by itself.
+    pub const STALLED: &str = "Stalled";
+    /// The metrics backend answers.
+    pub const DATA_SOURCE_REACHABLE: &str = "DataSourceReachable";
+    /// The answers are recent, complete and without warnings.
+    pub const DATA_FRESH: &str = "DataFresh";
+    /// At least one subject breaks the policy.
+    pub const VIOLATING: &str = "Violating";
+}
+
+/// Condition reasons.
+pub mod reasons {
+    /// Everything is as it should be.
+    pub const SUCCEEDED: &str = "Succeeded";
+    /// First sight: nothing is known yet.
+    pub const PENDING: &str = "Pending";
+    /// `spec.suspend` is true.
+    pub const SUSPENDED: &str = "Suspended";
+    /// A field's value cannot work.
+    pub const INVALID_SPEC: &str = "InvalidSpec";
+    /// The stored object cannot be read.
+    pub const UNREADABLE: &str = "Unreadable";
+    /// The metrics backend does not answer or refuses.
+    pub const QUERY_FAILED: &str = "QueryFailed";
+    /// The Kubernetes API does not answer or refuses.
+    pub const API_FAILED: &str = "ApiFailed";
+    /// The answers are stale, partial or carry warnings.
+    pub const DATA_INCOMPLETE: &str = "DataIncomplete";
+    /// The policy matches no pod.
+    pub const NO_TARGETS: &str = "NoTargets";
+    /// Subjects break the policy.
+    pub const OFFENDERS_FOUND: &str = "OffendersFound";
+    /// Nobody breaks the policy.
+    pub const CLEAN: &str = "Clean";
+}

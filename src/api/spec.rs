@@ -1,0 +1,339 @@
+//! What people write: the two policy kinds and the fields they share.
+//!
+//! The doc comments here are what `kubectl explain` prints. Rules that look at more than one field are CEL, in
+//! [`super::crd`]; [`crate::decide::Policy::parse`] holds the same rules for policies that never met an API server.
+
+use k8s_openapi::apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{DurationText, GrpcClientPolicyStatus};
+
+/// Watches the gRPC clients of one namespace for bad habits (a new connection per call, channels that are never
+/// closed, rejected keepalive) and says, alerts or restarts as told. The default mode only says what it would do.
+#[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "grpc-hygiene.io",
+    version = "v1alpha1",
+    kind = "GrpcClientPolicy",
+    plural = "grpcclientpolicies",
+    shortname = "gcpol",
+    category = "grpc-hygiene",
+    namespaced,
+    status = "GrpcClientPolicyStatus",
+    derive = "PartialEq",
+    doc = "Watches the gRPC clients of one namespace for bad habits (a new connection per call, channels that are never closed, rejected keepalive) and says, alerts or restarts as told. The default mode only says what it would do.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(name = "Targets", type_ = "integer", json_path = ".status.counts.targets"),
+    printcolumn(name = "Violating", type_ = "integer", json_path = ".status.counts.violating"),
+    printcolumn(name = "Last eval", type_ = "date", json_path = ".status.lastEvaluationTime"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Inconclusive", type_ = "integer", json_path = ".status.counts.inconclusive", priority = 1),
+    printcolumn(name = "Restarts 24h", type_ = "integer", json_path = ".status.counts.restartsLastDay", priority = 1),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+pub struct GrpcClientPolicySpec {
+    /// The fields shared with `ClusterGrpcClientPolicy`.
+    #[serde(flatten)]
+    pub rules: PolicyRules,
+}
+
+/// Like `GrpcClientPolicy`, for all namespaces that its namespace selector matches.
+#[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "grpc-hygiene.io",
+    version = "v1alpha1",
+    kind = "ClusterGrpcClientPolicy",
+    plural = "clustergrpcclientpolicies",
+    shortname = "cgcpol",
+    category = "grpc-hygiene",
+    status = "GrpcClientPolicyStatus",
+    derive = "PartialEq",
+    doc = "Like GrpcClientPolicy, for the pods of all namespaces that its namespaceSelector matches.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(name = "Targets", type_ = "integer", json_path = ".status.counts.targets"),
+    printcolumn(name = "Violating", type_ = "integer", json_path = ".status.counts.violating"),
+    printcolumn(name = "Last eval", type_ = "date", json_path = ".status.lastEvaluationTime"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Inconclusive", type_ = "integer", json_path = ".status.counts.inconclusive", priority = 1),
+    printcolumn(name = "Restarts 24h", type_ = "integer", json_path = ".status.counts.restartsLastDay", priority = 1),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterGrpcClientPolicySpec {
+    /// Which namespaces are watched, by their labels. It may not be empty; to watch every namespace, say so:
+    /// `matchExpressions: [{key: kubernetes.io/metadata.name, operator: Exists}]`.
+    pub namespace_selector: LabelSelector,
+    /// The fields shared with `GrpcClientPolicy`.
+    #[serde(flatten)]
+    pub rules: PolicyRules,
+}
+
+/// The fields that both policy kinds share.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyRules {
+    /// Which pods are watched, by their labels. Exactly one of `selector` and `allPods: true` must be given, and
+    /// the selector may not be empty: empty never means everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+
+    /// Watches every pod in scope. Exactly one of `selector` and `allPods: true` must be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_pods: Option<bool>,
+
+    /// What the operator may do. `DryRun` (the default) judges and says in status, events and metrics what it would
+    /// do, and does none of it. `Enforce` does what `remediation` lists.
+    #[serde(default)]
+    pub mode: Mode,
+
+    /// Stops evaluation. Status keeps what was last known, and alerts that fire are resolved.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// How often the policy is evaluated, 5s to 1h. Shorter than `window`.
+    #[serde(default = "default_interval")]
+    pub interval: DurationText,
+
+    /// The longest look back, 5m to 7d. Longer windows find slower leaks; the detector looks at shorter scales
+    /// inside it by itself, so a long window does not make fast leaks late.
+    #[serde(default = "default_window")]
+    pub window: DurationText,
+
+    /// How long after its start a container is not judged, while caches fill and pools are built. Shorter than
+    /// `window`. Default: a tenth of `window`, at most 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<DurationText>,
+
+    /// Where each signal is read from, by name.
+    #[serde(default)]
+    pub sources: SourcesSpec,
+
+    /// When growth is worth a finding.
+    #[serde(default)]
+    pub thresholds: ThresholdsSpec,
+
+    /// What follows a finding. What is not listed is not done.
+    #[serde(default)]
+    pub remediation: RemediationSpec,
+}
+
+/// What the operator may do. `DryRun` judges and reports only; `Enforce` does what `remediation` lists.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Says what it would do and does none of it.
+    #[default]
+    DryRun,
+    /// Does what `remediation` lists.
+    Enforce,
+}
+
+/// Where each signal is read from: `Auto` (the best source that has data for the pods), a name from the catalog
+/// (see the guide on metric sources), or a custom source that the administrator defined for this namespace.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourcesSpec {
+    /// Client connections that are open now. Catalog: `OpenTelemetry`, `KubeletSockets`.
+    #[schemars(length(min = 1, max = 63))]
+    pub open_connections: String,
+    /// Client connections opened since start. Catalog: `OpenTelemetry`.
+    #[schemars(length(min = 1, max = 63))]
+    pub connections_opened: String,
+    /// Connection attempts that failed since start. Catalog: `OpenTelemetry`.
+    #[schemars(length(min = 1, max = 63))]
+    pub connections_failed: String,
+    /// RPCs started by the client since start. Catalog: `OpenTelemetry`, `GoGrpcMiddleware`.
+    #[schemars(length(min = 1, max = 63))]
+    pub calls: String,
+    /// Memory in use, bytes. Catalog: `KubeletWorkingSet`, `KubeletRss`, `Process`.
+    #[schemars(length(min = 1, max = 63))]
+    pub memory: String,
+    /// The container's memory limit, bytes. Catalog: `Api` (the pod's own spec), `KubeStateMetrics`, `KubeletSpec`.
+    #[schemars(length(min = 1, max = 63))]
+    pub memory_limit: String,
+    /// Goroutines. Catalog: `GoRuntime`, `OpenTelemetryGo`.
+    #[schemars(length(min = 1, max = 63))]
+    pub goroutines: String,
+    /// Open file descriptors. Catalog: `Process`, `KubeletDescriptors`.
+    #[schemars(length(min = 1, max = 63))]
+    pub file_descriptors: String,
+    /// Connections that the server closed because of too many keepalive pings, since start. Catalog:
+    /// `OpenTelemetry`.
+    #[schemars(length(min = 1, max = 63))]
+    pub keepalive_violations: String,
+}
+
+impl Default for SourcesSpec {
+    fn default() -> Self {
+        let auto = || "Auto".to_owned();
+        Self {
+            open_connections: auto(),
+            connections_opened: auto(),
+            connections_failed: auto(),
+            calls: auto(),
+            memory: auto(),
+            memory_limit: auto(),
+            goroutines: auto(),
+            file_descriptors: auto(),
+            keepalive_violations: auto(),
+        }
+    }
+}
+
+/// When growth is worth a finding.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ThresholdsSpec {
+    /// A client that makes fewer calls than this per connection it opens has a connection habit. A shared client
+    /// makes thousands; one leaking call site of ten makes ten.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub calls_per_connection: u32,
+    /// Open connections must have grown by at least this many within the scale that shows the growth.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connection_growth: u32,
+    /// Memory growth matters when the forecast reaches the container's limit within this time, 1m to 30d.
+    pub time_to_memory_limit: DurationText,
+    /// How sure the trend test must be, in percent, 90 to 99.999.
+    #[schemars(range(min = 90.0, max = 99.999))]
+    pub confidence: f64,
+}
+
+impl Default for ThresholdsSpec {
+    fn default() -> Self {
+        Self { calls_per_connection: 20, connection_growth: 12, time_to_memory_limit: "7d".into(), confidence: 99.9 }
+    }
+}
+
+/// What follows a finding, as a ladder: each step waits for its own `after`, counted from the finding's beginning.
+/// A restart needs an alert.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RemediationSpec {
+    /// Writes the diagnosis on the pod and on its workload as annotations, and removes them when it is clean again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotate: Option<AnnotateSpec>,
+    /// Sends an alert to the Alertmanagers that the administrator configured, and resolves it when it is clean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<AlertSpec>,
+    /// Restarts the offender. Needs `alert`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartSpec>,
+}
+
+/// Annotating the pod and its workload.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AnnotateSpec {
+    /// How long the finding must stand first, 0s to 7d.
+    pub after: DurationText,
+}
+
+impl Default for AnnotateSpec {
+    fn default() -> Self {
+        Self { after: "0s".into() }
+    }
+}
+
+/// Alerting the people on call.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AlertSpec {
+    /// How long the finding must stand first, 0s to 7d. Not shorter than `annotate.after`.
+    pub after: DurationText,
+    /// The alert's `severity` label: `info`, `warning` (the default) or `critical`.
+    pub severity: Severity,
+}
+
+impl Default for AlertSpec {
+    fn default() -> Self {
+        Self { after: "2m".into(), severity: Severity::Warning }
+    }
+}
+
+/// The alert's `severity` label: `info`, `warning` or `critical`.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Worth a look today.
+    Warning,
+    /// Worth waking someone.
+    Critical,
+}
+
+impl Severity {
+    /// The label's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Restarting the offender, one at a time by default and never against a PodDisruptionBudget.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RestartSpec {
+    /// How long the finding must stand first, 0s to 7d. Not shorter than `alert.after`.
+    pub after: DurationText,
+    /// `Evict` evicts the offending pod, `Rollout` restarts the whole workload by its own strategy, `Auto` (the
+    /// default) evicts when other replicas can carry the load and rolls out otherwise.
+    pub method: RestartMethod,
+    /// The shortest time between two restarts of one workload, 1m to 7d.
+    pub cooldown: DurationText,
+    /// The most restarts of one workload in any 24 hours.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_per_day: u32,
+    /// How many pods of a workload may be unavailable while we restart, counting those that are unavailable for
+    /// other reasons: a number of at least 1, or a percentage of the replicas (rounded down, at least 1).
+    #[schemars(schema_with = "int_or_percent")]
+    pub max_unavailable: IntOrString,
+}
+
+impl Default for RestartSpec {
+    fn default() -> Self {
+        Self {
+            after: "10m".into(),
+            method: RestartMethod::Auto,
+            cooldown: "1h".into(),
+            max_per_day: 3,
+            max_unavailable: IntOrString::Int(1),
+        }
+    }
+}
+
+/// How a restart is done: `Auto`, `Evict` or `Rollout`.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestartMethod {
+    /// Evicts when other replicas can carry the load, rolls out otherwise.
+    Auto,
+    /// Evicts the offending pod through the eviction API.
+    Evict,
+    /// Restarts the workload as `kubectl rollout restart` does.
+    Rollout,
+}
+
+fn default_interval() -> DurationText {
+    "1m".into()
+}
+
+fn default_window() -> DurationText {
+    "24h".into()
+}
+
+fn int_or_percent(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+    })
+}
