@@ -1,0 +1,95 @@
+//! The verdict on growth: a slope, and a test that two tests of different blindness have to pass together.
+//!
+//! Mann-Kendall is right when the noise is stationary but takes a random walk for a trend; the increment test is right
+//! when the level wanders and takes no jump for a trend, but can be led astray by its own variance estimate on short
+//! series. Growth has to convince both. It judges the series it is given: load, warm-up and restarts are the caller's.
+
+use super::{Slope, increment_test, mann_kendall_hamed_rao, theil_sen};
+
+/// Upward growth: how fast, and how sure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trend {
+    /// The robust slope with its interval, in units of `y` per second.
+    pub slope: Slope,
+    /// The smaller z of the two tests if both see a rise, else 0. Standard deviations.
+    pub z: f64,
+    /// The one-sided p-value of `z`: P(Z > z). A series that does not rise has one half, not one.
+    pub p_value: f64,
+}
+
+/// Tests `y` over `t` (seconds) for upward growth: the intersection-union of [`mann_kendall_hamed_rao`] (right if the
+/// noise is stationary) and [`increment_test`] (right if it is integrated), so that `z = min(z_mk, z_increment)` if
+/// both are positive, else 0. Either null hypothesis can be true, therefore both must be rejected (Berger 1982); one
+/// test per order of integration is in the spirit of Harvey, Leybourne & Taylor (2007).
+///
+/// `confidence` is that of the slope's interval alone. Times must rise strictly and be about evenly spaced: the slope
+/// uses them, the tests only their order.
+///
+/// Ask for 20 points at the very least. Of trendless AR(1) series with coefficient 0.95 the share that reaches z = 3
+/// was measured as 0.03 % with 48 points, 0.2 % with 24, 0.4 % with 20, 1.3 % with 10; of random walks, 0.8 % with 48.
+///
+/// `None` for fewer than four points, times that do not rise strictly, or whatever gives `None` in the parts.
+///
+/// ```
+/// use grpc_hygiene::decide::stats::trend;
+/// let t: Vec<f64> = (0..48).map(|i| 60.0 * f64::from(i)).collect();
+/// let y: Vec<f64> = t.iter().map(|t| 16.0 + t / 60.0 + (t * 0.7).sin()).collect();
+/// let leak = trend(&t, &y, 0.95).expect("long enough");
+/// assert!(leak.z > 5.0 && leak.slope.lower > 0.015 && leak.slope.upper < 0.018);
+/// ```
+pub fn trend(t: &[f64], y: &[f64], confidence: f64) -> Option<Trend> {
+    if !t.is_sorted_by(|earlier, later| earlier < later) {
+        return None;
+    }
+    let slope = theil_sen(t, y, confidence)?;
+    let level = mann_kendall_hamed_rao(y)?.z;
+    let increments = increment_test(y)?;
+    let z = if level > 0.0 && increments > 0.0 { level.min(increments) } else { 0.0 };
+    Some(Trend { slope, z, p_value: super::normal_upper_tail(z) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::stats::mann_kendall;
+
+    fn clock(n: i32) -> Vec<f64> {
+        (0..n).map(|i| 30.0 * f64::from(i)).collect()
+    }
+
+    #[test]
+    fn a_line_is_growth_at_its_own_speed() {
+        let t = clock(48);
+        let y: Vec<f64> = t.iter().map(|t| 16.0 + 0.5 * t).collect();
+        let trend = trend(&t, &y, 0.95).expect("long enough");
+        assert_eq!(trend.slope.per_second, 0.5);
+        assert!(trend.z > 9.0 && trend.p_value < 1e-18, "{trend:?}");
+    }
+
+    #[test]
+    fn a_fall_and_a_constant_are_no_growth() {
+        let t = clock(48);
+        let fall: Vec<f64> = t.iter().map(|t| 100.0 - t).collect();
+        for y in [fall, vec![16.0; 48]] {
+            let trend = trend(&t, &y, 0.95).expect("long enough");
+            assert_eq!((trend.z, trend.p_value), (0.0, 0.5));
+        }
+    }
+
+    #[test]
+    fn a_step_fools_mann_kendall_but_not_the_pair() {
+        let step: Vec<f64> = (0..48).map(|i| if i < 24 { 10.0 } else { 90.0 }).collect();
+        assert!(mann_kendall(&step).expect("long enough").z > 5.0);
+        assert!(trend(&clock(48), &step, 0.95).expect("long enough").z < 1.5);
+    }
+
+    #[test]
+    fn times_out_of_order_or_repeated_give_nothing() {
+        let y = [1.0, 2.0, 3.0, 4.0];
+        assert_eq!(trend(&[0.0, 2.0, 1.0, 3.0], &y, 0.95), None);
+        assert_eq!(trend(&[0.0, 1.0, 1.0, 3.0], &y, 0.95), None);
+        assert_eq!(trend(&[0.0, 1.0, f64::NAN, 3.0], &y, 0.95), None);
+        assert!(trend(&[0.0, 1.0, 2.0, 3.0], &y, 0.95).is_some());
+        assert_eq!(trend(&[0.0, 1.0, 2.0], &y[..3], 0.95), None, "too short");
+    }
+}
