@@ -51,7 +51,7 @@ pub fn trend(t: &[f64], y: &[f64], confidence: f64) -> Option<Trend> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::stats::mann_kendall;
+    use super::super::mann_kendall;
 
     fn clock(n: i32) -> Vec<f64> {
         (0..n).map(|i| 30.0 * f64::from(i)).collect()
