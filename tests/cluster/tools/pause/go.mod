@@ -1,0 +1,3 @@
+module grpc-hygiene.io/tests/cluster/pause
+
+go 1.21
