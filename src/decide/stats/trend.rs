@@ -50,8 +50,8 @@ pub fn trend(t: &[f64], y: &[f64], confidence: f64) -> Option<Trend> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::mann_kendall;
+    use super::*;
 
     fn clock(n: i32) -> Vec<f64> {
         (0..n).map(|i| 30.0 * f64::from(i)).collect()
