@@ -17,6 +17,6 @@ pub use spec::{
     SourcesSpec, ThresholdsSpec,
 };
 pub use status::{
-    AlertRecord, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Offender, RemediationState,
+    AlertRecord, AnnotatedWorkload, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Offender, RemediationState,
     RemediationStatus, SourceInUse, WorkloadRef,
 };

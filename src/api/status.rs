@@ -44,6 +44,10 @@ pub struct GrpcClientPolicyStatus {
     #[schemars(length(max = 100))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<AlertRecord>,
+    /// The workloads that carry our annotations, to be removed when they are clean, at most 100.
+    #[schemars(length(max = 100))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub annotated: Vec<AnnotatedWorkload>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)]
@@ -105,6 +109,9 @@ pub struct Offender {
     pub message: String,
     /// The figures behind it.
     pub figures: Figures,
+    /// Whether the newest evaluation could not judge it, so that the last known finding stands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standing: bool,
     /// What was done about it, what a dry run would do, and what was held back and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remediations: Vec<RemediationStatus>,
@@ -200,30 +207,35 @@ pub struct InconclusiveGroup {
     pub example: String,
 }
 
-/// An alert that was sent.
+/// An alert that was sent. There is one per workload and container, however many pods offend.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertRecord {
-    /// The pod's namespace.
+    /// The workload's namespace.
     pub namespace: String,
-    /// The pod's name.
-    pub pod: String,
+    /// The workload, or the pod itself when nothing owns it.
+    pub workload: WorkloadRef,
     /// The container's name.
     pub container: String,
-    /// The pod's UID.
-    pub uid: String,
-    /// The workload that owns the pod.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workload: Option<WorkloadRef>,
     /// The diagnosis when it began to fire; part of the alert's identity.
     pub diagnosis: String,
     /// The `severity` label when it began to fire; part of the alert's identity.
     pub severity: String,
-    /// The alert's summary.
+    /// The evidence in one sentence, as last sent.
     pub summary: String,
     /// Since when it fires.
     pub starts_at: Time,
     /// When it was resolved. Absent while it fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Time>,
+}
+
+/// A workload that carries our annotations.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnnotatedWorkload {
+    /// The workload's namespace.
+    pub namespace: String,
+    /// The workload.
+    pub workload: WorkloadRef,
 }

@@ -1,0 +1,32 @@
+//! The pure core: observations go in, decisions come out. No async, no clock, no network, no logging, no randomness
+//! and no environment; `now` is an argument, and nothing here can fail for lack of data.
+//!
+//! ```text
+//! spec ──Policy::parse──▶ Policy
+//! answers + targets ──gather──▶ Observation ──assess──▶ Finding ──plan──▶ Plan ──status──▶ status
+//! ```
+
+mod assess;
+mod diagnose;
+mod finding;
+mod forecast;
+pub mod gather;
+mod history;
+pub mod ledger;
+pub mod observation;
+mod plan;
+pub mod policy;
+pub mod series;
+pub mod stats;
+pub mod status;
+
+pub use assess::assess;
+pub use finding::{Confidence, Diagnosis, Evidence, Finding, Growth, Verdict, Why};
+pub use forecast::{Forecast, forecast};
+pub use gather::{Answer, FailureKind, QueryFailure, gather};
+pub use history::{Budget, History, Past, Standing, WorkloadState};
+pub use observation::{Observation, Reading, Subject, Target, Workload};
+pub use plan::{Because, Case, Cleared, Decision, Outcome, Plan, Remediation, Restart, Rung, plan};
+pub use policy::{AlertRule, InvalidPolicy, Policy, RestartRule};
+pub use series::{Matrix, Sample, Series};
+pub use status::{Observed, status, worth_writing};

@@ -1,0 +1,104 @@
+//! What was done before and how the suspects' workloads stand, read back from the cluster: the operator keeps no
+//! state of its own. Plain data that `io::recall` fills and `plan` reads.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{AlertRecord, AnnotatedWorkload, GrpcClientPolicyStatus, Offender},
+    decide::{Subject, Workload, ledger::Ledger},
+};
+
+/// The past of one policy.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// The policy, `namespace/name` or `name`, as it stands in the ledger and on alerts.
+    pub policy: String,
+    /// Who offended when the policy was last evaluated.
+    pub past: BTreeMap<Subject, Past>,
+    /// The alerts that fire or were resolved recently.
+    pub alerts: Vec<AlertRecord>,
+    /// The workloads that carry our annotations.
+    pub annotated: Vec<AnnotatedWorkload>,
+    /// The disruption ledgers, by namespace.
+    pub ledgers: BTreeMap<String, Budget>,
+    /// The suspects' workloads as they stand now.
+    pub workloads: BTreeMap<Workload, Standing>,
+    /// No restart before this time: the operator has just started, or become leader.
+    pub quiet_until: Option<Timestamp>,
+}
+
+/// One offender of the last evaluation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Past {
+    /// Since when.
+    pub since: Timestamp,
+    /// As it stood in status.
+    pub offender: Offender,
+}
+
+/// A namespace's ledger, or why it cannot be read. What cannot be read allows nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Budget {
+    /// It was read.
+    Known(Ledger),
+    /// It could not be read: the reason, for people.
+    Unreadable(String),
+}
+
+/// A workload's state, or why it is not known. What is not known is not restarted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// It was read.
+    Known(WorkloadState),
+    /// It could not be read: the reason, for people.
+    Unknown(String),
+}
+
+/// What matters about a workload before one of its pods is disturbed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WorkloadState {
+    /// Its UID.
+    pub uid: String,
+    /// Its resource version, which a rollout's patch demands.
+    pub resource_version: String,
+    /// Replicas that are wanted.
+    pub desired: u32,
+    /// Replicas that are available.
+    pub available: u32,
+    /// A rollout is in progress, or the controller has not seen the newest generation.
+    pub rolling_out: bool,
+    /// A rollout starts the new pod before it stops the old one.
+    pub surges: bool,
+    /// Why a rollout cannot be started (paused, `OnDelete`, a partition), for people.
+    pub rollout_blocked: Option<String>,
+    /// People exempted it with an annotation.
+    pub exempt: bool,
+    /// PodDisruptionBudgets that allow no disruption of its pods now.
+    pub blocking_budgets: Vec<String>,
+}
+
+impl History {
+    /// The part that stands in the policy's own status.
+    #[must_use]
+    pub fn from_status(policy: String, status: Option<&GrpcClientPolicyStatus>) -> Self {
+        let Some(status) = status else { return Self { policy, ..Self::default() } };
+        let past = status.offenders.iter().map(|it| {
+            let subject = Subject {
+                namespace: it.namespace.clone(),
+                pod: it.pod.clone(),
+                uid: it.uid.clone(),
+                container: it.container.clone(),
+            };
+            (subject, Past { since: it.since.0, offender: it.clone() })
+        });
+        Self {
+            policy,
+            past: past.collect(),
+            alerts: status.alerts.clone(),
+            annotated: status.annotated.clone(),
+            ..Self::default()
+        }
+    }
+}

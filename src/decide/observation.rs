@@ -1,0 +1,118 @@
+//! Whom we look at and what we saw of them: plain data between `gather` and `assess`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{
+    api::WorkloadRef,
+    decide::{Why, series::Sample},
+    signals::Signal,
+};
+
+/// One container of one pod. A pod recreated under its name has another uid and is another subject.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The pod's UID. Empty when no Kubernetes API was asked.
+    pub uid: String,
+    /// The container's name.
+    pub container: String,
+}
+
+/// The controller at the top of a pod's owner chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Workload {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its kind, for example `Deployment`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Workload {
+    /// The form that stands in status.
+    #[must_use]
+    pub fn reference(&self) -> WorkloadRef {
+        WorkloadRef { kind: self.kind.clone(), name: self.name.clone() }
+    }
+}
+
+/// What is known about a subject besides its series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Who.
+    pub subject: Subject,
+    /// The owner, when there is one of a kind we know.
+    pub workload: Option<Workload>,
+    /// The template's hash: tells revisions apart.
+    pub revision: Option<String>,
+    /// The container's image.
+    pub image: Option<String>,
+    /// When the container started, Unix seconds. `None` when nothing says so.
+    pub started: Option<f64>,
+    /// The memory limit, bytes.
+    pub memory_limit: Option<f64>,
+    /// The pod's own addresses, to check who was scraped.
+    pub pod_ips: Vec<String>,
+    /// Containers in the pod: a series that names none can be attributed only when there is one.
+    pub containers_in_pod: usize,
+    /// The Service in front of the pod, if there is one: then open sockets may be its clients'.
+    pub service: Option<String>,
+    /// Whether the pod is running and ready.
+    pub ready: bool,
+    /// Whether the pod carries our annotations.
+    pub annotated: bool,
+}
+
+/// One signal of one subject.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reading {
+    /// No source has data.
+    Absent,
+    /// There are data that cannot be used.
+    Unusable(Why),
+    /// Samples of the current life, in time order, finite.
+    Usable(Measured),
+}
+
+/// Samples good enough to compute with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// The source's name.
+    pub source: String,
+    /// The samples, of the current life only.
+    pub samples: Vec<Sample>,
+    /// Whether somebody other than the pod's owner vouches for them.
+    pub witnessed: bool,
+    /// Whether inbound connections are counted, too.
+    pub direction_blind: bool,
+}
+
+/// All that was seen of one subject in one window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// Whom it is about.
+    pub target: Target,
+    /// The signals. A signal that is not here was not asked for.
+    pub signals: BTreeMap<Signal, Reading>,
+    /// How far back was looked.
+    pub window: Duration,
+    /// When it was made.
+    pub at: Timestamp,
+}
+
+impl Observation {
+    /// The usable samples of a signal.
+    #[must_use]
+    pub fn measured(&self, signal: Signal) -> Option<&Measured> {
+        match self.signals.get(&signal)? {
+            Reading::Usable(measured) => Some(measured),
+            Reading::Absent | Reading::Unusable(_) => None,
+        }
+    }
+}

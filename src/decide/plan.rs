@@ -1,0 +1,225 @@
+//! What will be done, what a dry run would do, and what is held back and why: one value, computed from findings and
+//! history, that `io::act` carries out to the letter. Cannot fail; every refusal has a name ([`Because`]).
+//!
+//! This file climbs the ladder for each offender. `because` names the refusals, `restart` decides about restarts,
+//! `marks` keeps alerts and annotations.
+
+mod because;
+mod marks;
+mod restart;
+
+use std::{cmp::Ordering, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use because::Because;
+
+use crate::{
+    api::{AlertRecord, AnnotatedWorkload, Mode},
+    decide::{Confidence, Diagnosis, Evidence, Finding, Growth, History, Past, Policy, Subject, Target, Verdict, Workload},
+};
+
+/// A step of the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Remediation {
+    /// Write the diagnosis on pod and workload.
+    Annotate,
+    /// Tell the people on call.
+    Alert,
+    /// Restart.
+    Restart,
+}
+
+impl Remediation {
+    /// Its name in status and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Annotate => "Annotate",
+            Self::Alert => "Alert",
+            Self::Restart => "Restart",
+        }
+    }
+}
+
+/// How a restart is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// Evict the pod.
+    Evict,
+    /// Restart the workload.
+    Rollout,
+}
+
+/// What is to happen with one step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// Do it.
+    Do,
+    /// A dry run: say it and do not do it.
+    WouldDo,
+    /// Do not do it.
+    Withheld(Because),
+}
+
+/// One step of the ladder for one offender.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rung {
+    /// Which.
+    pub remediation: Remediation,
+    /// What is to happen with it.
+    pub decision: Decision,
+    /// How, for a restart that is not withheld.
+    pub restart: Option<Restart>,
+}
+
+/// One offender and its ladder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// Who.
+    pub target: Target,
+    /// What for.
+    pub growth: Growth,
+    /// The numbers.
+    pub evidence: Evidence,
+    /// Since when.
+    pub since: Timestamp,
+    /// The newest evaluation could not judge it; the last known finding stands, and never leads to a restart.
+    pub standing: bool,
+    /// The steps that the policy lists.
+    pub rungs: Vec<Rung>,
+}
+
+impl Case {
+    /// Whether a step is to be done.
+    #[must_use]
+    pub fn does(&self, remediation: Remediation) -> bool {
+        self.rungs.iter().any(|it| it.remediation == remediation && it.decision == Decision::Do)
+    }
+}
+
+/// What was written about somebody who is clean now, and is to be removed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cleared {
+    /// Pods that carry our annotations.
+    pub pods: Vec<Subject>,
+    /// Workloads that carry our annotations.
+    pub workloads: Vec<Workload>,
+}
+
+/// All that is to happen, and all that is not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The policy, `namespace/name` or `name`.
+    pub policy: String,
+    /// Whether anything may be done at all. A dry run is never handed to `act`.
+    pub mode: Mode,
+    /// The offenders, the most urgent first.
+    pub cases: Vec<Case>,
+    /// What is to be removed.
+    pub cleared: Cleared,
+    /// The workloads that carry our annotations when the plan has been carried out.
+    pub annotated: Vec<AnnotatedWorkload>,
+    /// The alerts as they stand when the plan has been carried out.
+    pub alerts: Vec<AlertRecord>,
+}
+
+/// What became of one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// For whom.
+    pub subject: Subject,
+    /// Which step.
+    pub remediation: Remediation,
+    /// Done, or why not.
+    pub result: Result<(), Because>,
+}
+
+/// Decides. Total: whatever is missing or doubtful withholds, by name.
+#[must_use]
+pub fn plan(policy: &Policy, findings: &[Finding], history: &History, now: Timestamp) -> Plan {
+    let mut cases: Vec<Case> = findings.iter().filter_map(|it| case(policy, it, history, now)).collect();
+    cases.sort_by(most_urgent_first);
+    restart::one_at_a_time(&mut cases);
+    if policy.mode == Mode::DryRun {
+        for rung in cases.iter_mut().flat_map(|it| &mut it.rungs).filter(|it| it.decision == Decision::Do) {
+            rung.decision = Decision::WouldDo;
+        }
+    }
+    Plan {
+        policy: history.policy.clone(),
+        mode: policy.mode,
+        cleared: marks::cleared(&cases, findings, history),
+        annotated: marks::annotated(&cases, findings, history),
+        alerts: marks::alerts(policy, &cases, findings, history, now),
+        cases,
+    }
+}
+
+fn case(policy: &Policy, finding: &Finding, history: &History, now: Timestamp) -> Option<Case> {
+    let past = history.past.get(&finding.target.subject);
+    let (growth, standing) = match &finding.verdict {
+        Verdict::Growing(growth) => (growth.clone(), false),
+        Verdict::Inconclusive(_) => (remembered(past?)?, true),
+        Verdict::Healthy => return None,
+    };
+    let mut case = Case {
+        target: finding.target.clone(),
+        growth,
+        evidence: finding.evidence.clone(),
+        since: past.map_or(now, |it| it.since).min(now),
+        standing,
+        rungs: Vec::new(),
+    };
+    case.rungs = ladder(policy, &case, history, now);
+    Some(case)
+}
+
+/// The last known finding of somebody who cannot be judged now.
+fn remembered(past: &Past) -> Option<Growth> {
+    let diagnosis = Diagnosis::ALL.into_iter().find(|it| it.name() == past.offender.diagnosis)?;
+    Some(Growth {
+        diagnosis,
+        confidence: Confidence::from_p_value(1.0 - past.offender.confidence / 100.0),
+        message: past.offender.message.clone(),
+    })
+}
+
+fn ladder(policy: &Policy, case: &Case, history: &History, now: Timestamp) -> Vec<Rung> {
+    let plain = |remediation, after| Rung {
+        remediation,
+        decision: waited(case.since, after, now).map_or_else(Decision::Withheld, |()| Decision::Do),
+        restart: None,
+    };
+    let annotate = policy.annotate_after.map(|after| plain(Remediation::Annotate, after));
+    let alert = policy.alert.as_ref().map(|rule| plain(Remediation::Alert, rule.after));
+    let restart = policy.restart.as_ref().map(|rule| {
+        let decided = waited(case.since, rule.after, now)
+            .and_then(|()| restart::decide(policy, rule, case, history, now));
+        let (decision, restart) = match decided {
+            Ok(how) => (Decision::Do, Some(how)),
+            Err(because) => (Decision::Withheld(because), None),
+        };
+        Rung { remediation: Remediation::Restart, decision, restart }
+    });
+    [annotate, alert, restart].into_iter().flatten().collect()
+}
+
+fn waited(since: Timestamp, after: Duration, now: Timestamp) -> Result<(), Because> {
+    let after = SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
+    let stood = now.duration_since(since);
+    if stood >= after {
+        Ok(())
+    } else {
+        Err(Because::TooSoon { remaining: Duration::try_from(after - stood).unwrap_or_default() })
+    }
+}
+
+/// Who reaches the memory limit first comes first; then the surer finding; then by name, so that the order is stable.
+fn most_urgent_first(a: &Case, b: &Case) -> Ordering {
+    let soonest = |it: &Case| it.evidence.forecast.as_ref().map_or(f64::INFINITY, |it| it.soonest);
+    soonest(a)
+        .total_cmp(&soonest(b))
+        .then(b.growth.confidence.percent().total_cmp(&a.growth.confidence.percent()))
+        .then_with(|| a.target.subject.cmp(&b.target.subject))
+}

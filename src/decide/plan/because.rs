@@ -1,0 +1,184 @@
+//! Every reason for which a remediation is not taken. `docs/safety.md` explains each to users.
+
+use std::{fmt, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{api::print_duration, decide::Diagnosis};
+
+/// Why a remediation is withheld, or did not succeed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Because {
+    /// The finding has not stood for the step's `after`.
+    TooSoon {
+        /// How much longer.
+        remaining: Duration,
+    },
+    /// The newest evaluation could not judge the subject.
+    NotJudgedNow,
+    /// A restart would not cure this.
+    RestartDoesNotHelp {
+        /// The diagnosis.
+        diagnosis: Diagnosis,
+    },
+    /// Only the application itself says that it grows.
+    NoSecondWitness,
+    /// Nothing says when memory runs out: there is no memory limit, or memory does not rise.
+    NoForecast,
+    /// Memory runs out later than the policy cares.
+    LimitFarAway {
+        /// When, at the soonest.
+        soonest: Duration,
+    },
+    /// The alert has not been sent yet.
+    AlertFirst,
+    /// The operator has just started or become leader.
+    QuietPeriod {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// The pod is not ready: somebody else has a problem with it.
+    PodNotReady,
+    /// Nothing would make the pod again.
+    NoWorkload,
+    /// People exempted it.
+    Exempt,
+    /// A system namespace is never touched.
+    SystemNamespace,
+    /// The workload's state could not be read.
+    WorkloadUnknown {
+        /// Why.
+        reason: String,
+    },
+    /// A rollout is in progress.
+    RolloutInProgress,
+    /// A rollout cannot be started.
+    RolloutBlocked {
+        /// Why.
+        reason: String,
+    },
+    /// Too few pods are available.
+    TooFewAvailable {
+        /// Available pods.
+        available: u32,
+        /// Wanted pods.
+        desired: u32,
+        /// How many may be unavailable.
+        max_unavailable: u32,
+    },
+    /// The only replica, and a rollout would stop it before the new one is up.
+    OnlyReplica,
+    /// A `PodDisruptionBudget` allows no disruption now.
+    DisruptionBudget {
+        /// Its name, or what the API server said.
+        name: String,
+    },
+    /// Another pod of the workload goes first.
+    OneAtATime,
+    /// The last restart of the workload is too recent.
+    Cooldown {
+        /// When the next may be.
+        until: Timestamp,
+    },
+    /// Enough restarts of the workload for a day.
+    DailyLimit {
+        /// How many there were.
+        restarts: u32,
+    },
+    /// An earlier restart of the workload is not settled.
+    Unsettled,
+    /// The ledger of restarts could not be read or written.
+    Ledger {
+        /// Why.
+        reason: String,
+    },
+    /// This replica is not, or no longer, the leader.
+    NotLeader,
+    /// The subject changed between the decision and the act.
+    Changed {
+        /// What changed.
+        what: String,
+    },
+    /// The request failed.
+    RequestFailed {
+        /// What the server said, shortened.
+        reason: String,
+    },
+}
+
+impl Because {
+    /// One word for status and metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::TooSoon { .. } => "TooSoon",
+            Self::NotJudgedNow => "NotJudgedNow",
+            Self::RestartDoesNotHelp { .. } => "RestartDoesNotHelp",
+            Self::NoSecondWitness => "NoSecondWitness",
+            Self::NoForecast => "NoForecast",
+            Self::LimitFarAway { .. } => "LimitFarAway",
+            Self::AlertFirst => "AlertFirst",
+            Self::QuietPeriod { .. } => "QuietPeriod",
+            Self::PodNotReady => "PodNotReady",
+            Self::NoWorkload => "NoWorkload",
+            Self::Exempt => "Exempt",
+            Self::SystemNamespace => "SystemNamespace",
+            Self::WorkloadUnknown { .. } => "WorkloadUnknown",
+            Self::RolloutInProgress => "RolloutInProgress",
+            Self::RolloutBlocked { .. } => "RolloutBlocked",
+            Self::TooFewAvailable { .. } => "TooFewAvailable",
+            Self::OnlyReplica => "OnlyReplica",
+            Self::DisruptionBudget { .. } => "PodDisruptionBudget",
+            Self::OneAtATime => "OneAtATime",
+            Self::Cooldown { .. } => "Cooldown",
+            Self::DailyLimit { .. } => "DailyLimit",
+            Self::Unsettled => "Unsettled",
+            Self::Ledger { .. } => "Ledger",
+            Self::NotLeader => "NotLeader",
+            Self::Changed { .. } => "Changed",
+            Self::RequestFailed { .. } => "RequestFailed",
+        }
+    }
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // Times that count down are left out: status would be written for nothing else.
+            Self::TooSoon { .. } => f.write_str("the finding has not stood long enough"),
+            Self::NotJudgedNow => f.write_str("the newest evaluation could not judge it"),
+            Self::RestartDoesNotHelp { diagnosis } => write!(f, "a restart does not cure {diagnosis}"),
+            Self::NoSecondWitness => {
+                f.write_str("only the application itself says that it grows; a restart needs a second witness")
+            }
+            Self::NoForecast => f.write_str("nothing says when memory runs out: no memory limit, or memory does not rise"),
+            Self::LimitFarAway { soonest } => {
+                write!(f, "memory reaches its limit in {} at the soonest, later than thresholds.timeToMemoryLimit", print_duration(*soonest))
+            }
+            Self::AlertFirst => f.write_str("the alert has not been sent yet"),
+            Self::QuietPeriod { until } => write!(f, "the operator has just started; restarts may begin at {until:.0}"),
+            Self::PodNotReady => f.write_str("the pod is not ready"),
+            Self::NoWorkload => f.write_str("the pod has no owner that would replace it"),
+            Self::Exempt => f.write_str("exempted by the annotation grpc-hygiene.io/exempt"),
+            Self::SystemNamespace => f.write_str("pods of system namespaces are never restarted"),
+            Self::WorkloadUnknown { reason } => write!(f, "the workload could not be read: {reason}"),
+            Self::RolloutInProgress => f.write_str("a rollout of the workload is in progress"),
+            Self::RolloutBlocked { reason } => write!(f, "the workload cannot be rolled out: {reason}"),
+            Self::TooFewAvailable { available, desired, max_unavailable } => {
+                write!(f, "{available} of {desired} pods are available, and maxUnavailable is {max_unavailable}")
+            }
+            Self::OnlyReplica => f.write_str(
+                "it is the only replica and a rollout would stop it first; set method: Evict to accept the gap",
+            ),
+            Self::DisruptionBudget { name } => write!(f, "PodDisruptionBudget {name} allows no disruption now"),
+            Self::OneAtATime => f.write_str("another pod of the workload goes first"),
+            Self::Cooldown { until } => write!(f, "the workload was restarted recently; the cooldown ends at {until:.0}"),
+            Self::DailyLimit { restarts } => write!(f, "the workload was restarted {restarts} times in 24 hours"),
+            Self::Unsettled => f.write_str("an earlier restart of the workload is not settled yet"),
+            Self::Ledger { reason } => write!(f, "the ledger of restarts is not usable: {reason}"),
+            Self::NotLeader => f.write_str("this replica is not the leader"),
+            Self::Changed { what } => write!(f, "it changed in the meantime: {what}"),
+            Self::RequestFailed { reason } => write!(f, "the request failed: {reason}"),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Whether and how an offender may be restarted. The checks go from what is about the finding to what is about the
+//! workload to what is about the budget, so that the reason shown is the one that a person would name first.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Because, Case, Decision, Remediation, Restart};
+use crate::{
+    api::RestartMethod,
+    decide::{
+        Budget, History, Policy, Standing, Target, Workload, WorkloadState,
+        ledger::{Limits, Refusal},
+        policy::RestartRule,
+    },
+};
+
+/// Namespaces that hold the cluster's own machinery.
+const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+
+/// How the offender is restarted now, or why it is not.
+pub(super) fn decide(
+    policy: &Policy,
+    rule: &RestartRule,
+    case: &Case,
+    history: &History,
+    now: Timestamp,
+) -> Result<Restart, Because> {
+    about_the_finding(policy, case)?;
+    let workload = about_the_pod(&case.target)?;
+    if !marks_alert_sent(history, case, workload) {
+        return Err(Because::AlertFirst);
+    }
+    if let Some(until) = history.quiet_until.filter(|until| now < *until) {
+        return Err(Because::QuietPeriod { until });
+    }
+    let state = match history.workloads.get(workload) {
+        Some(Standing::Known(state)) => state,
+        Some(Standing::Unknown(reason)) => return Err(Because::WorkloadUnknown { reason: reason.clone() }),
+        None => return Err(Because::WorkloadUnknown { reason: "it was not looked at".to_owned() }),
+    };
+    let how = about_the_workload(rule, workload, state)?;
+    about_the_budget(rule, workload, history, now)?;
+    Ok(how)
+}
+
+/// At most one restart per workload and plan: the most urgent case goes first.
+pub(super) fn one_at_a_time(cases: &mut [Case]) {
+    let mut busy: Vec<Workload> = Vec::new();
+    for case in cases {
+        let Some(workload) = case.target.workload.clone() else { continue };
+        for rung in &mut case.rungs {
+            if rung.remediation != Remediation::Restart || rung.decision != Decision::Do {
+                continue;
+            }
+            if busy.contains(&workload) {
+                rung.decision = Decision::Withheld(Because::OneAtATime);
+                rung.restart = None;
+            } else {
+                busy.push(workload.clone());
+            }
+        }
+    }
+}
+
+fn about_the_finding(policy: &Policy, case: &Case) -> Result<(), Because> {
+    if case.standing {
+        return Err(Because::NotJudgedNow);
+    }
+    let diagnosis = case.growth.diagnosis;
+    if !diagnosis.restart_helps() {
+        return Err(Because::RestartDoesNotHelp { diagnosis });
+    }
+    if case.evidence.witnesses.is_empty() {
+        return Err(Because::NoSecondWitness);
+    }
+    let forecast = case.evidence.forecast.as_ref().ok_or(Because::NoForecast)?;
+    if forecast.soonest > policy.time_to_memory_limit.as_secs_f64() {
+        let soonest = Duration::try_from_secs_f64(forecast.soonest).unwrap_or(Duration::MAX);
+        return Err(Because::LimitFarAway { soonest });
+    }
+    Ok(())
+}
+
+fn about_the_pod(target: &Target) -> Result<&Workload, Because> {
+    if SYSTEM_NAMESPACES.contains(&target.subject.namespace.as_str()) {
+        return Err(Because::SystemNamespace);
+    }
+    let workload = target.workload.as_ref().ok_or(Because::NoWorkload)?;
+    if target.ready { Ok(workload) } else { Err(Because::PodNotReady) }
+}
+
+/// The ladder: people hear of it before it is restarted. What counts is an alert that an earlier evaluation recorded.
+fn marks_alert_sent(history: &History, case: &Case, workload: &Workload) -> bool {
+    history.alerts.iter().any(|it| {
+        it.ends_at.is_none()
+            && it.namespace == workload.namespace
+            && it.workload == workload.reference()
+            && it.container == case.target.subject.container
+    })
+}
+
+fn about_the_workload(rule: &RestartRule, workload: &Workload, state: &WorkloadState) -> Result<Restart, Because> {
+    if state.exempt {
+        return Err(Because::Exempt);
+    }
+    if state.rolling_out {
+        return Err(Because::RolloutInProgress);
+    }
+    if let Some(name) = state.blocking_budgets.first() {
+        return Err(Because::DisruptionBudget { name: name.clone() });
+    }
+    let how = method(rule.method, workload, state);
+    let max_unavailable = rule.max_unavailable.of(state.desired);
+    let unavailable = state.desired.saturating_sub(state.available);
+    let ours = match how {
+        Restart::Evict => 1,
+        // A rollout replaces pods by the workload's own strategy; it must start from a whole workload.
+        Restart::Rollout => max_unavailable,
+    };
+    if unavailable.saturating_add(ours) > max_unavailable {
+        return Err(Because::TooFewAvailable { available: state.available, desired: state.desired, max_unavailable });
+    }
+    match (how, &state.rollout_blocked) {
+        (Restart::Rollout, Some(reason)) => Err(Because::RolloutBlocked { reason: reason.clone() }),
+        (Restart::Rollout, None) if state.desired < 2 && !state.surges => Err(Because::OnlyReplica),
+        _ => Ok(how),
+    }
+}
+
+fn method(method: RestartMethod, workload: &Workload, state: &WorkloadState) -> Restart {
+    match method {
+        RestartMethod::Evict => Restart::Evict,
+        RestartMethod::Rollout => Restart::Rollout,
+        // Every node needs its own pod of a DaemonSet: no other replica can carry its load.
+        RestartMethod::Auto if state.desired >= 2 && workload.kind != "DaemonSet" => Restart::Evict,
+        RestartMethod::Auto => Restart::Rollout,
+    }
+}
+
+fn about_the_budget(
+    rule: &RestartRule,
+    workload: &Workload,
+    history: &History,
+    now: Timestamp,
+) -> Result<(), Because> {
+    let ledger = match history.ledgers.get(&workload.namespace) {
+        Some(Budget::Known(ledger)) => ledger,
+        Some(Budget::Unreadable(reason)) => return Err(Because::Ledger { reason: reason.clone() }),
+        None => return Err(Because::Ledger { reason: "it was not read".to_owned() }),
+    };
+    let limits = Limits { cooldown: rule.cooldown, max_per_day: rule.max_per_day };
+    ledger.allows(&workload.reference(), &limits, now).map_err(Because::from)
+}
+
+impl From<Refusal> for Because {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unsettled => Self::Unsettled,
+            Refusal::Cooldown { until } => Self::Cooldown { until },
+            Refusal::DailyLimit { restarts } => Self::DailyLimit { restarts },
+        }
+    }
+}

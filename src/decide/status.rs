@@ -1,0 +1,347 @@
+//! What is written back: status computed from what was seen, decided and done. Pure; `io::report` writes it, and
+//! only when it says something new.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::{
+    api::{
+        Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Mode, Offender, RemediationState, RemediationStatus,
+        SourceInUse,
+        names::{conditions, reasons},
+        print_duration,
+    },
+    decide::{Because, Case, Decision, Evidence, Finding, Outcome, Plan, Rung, Verdict, Why},
+    signals::Signal,
+};
+
+/// What a status can hold.
+const MAX_OFFENDERS: usize = 50;
+const MAX_GROUPS: usize = 20;
+/// How old `lastEvaluationTime` may grow while nothing else changes.
+const HEARTBEAT: SignedDuration = SignedDuration::from_mins(5);
+
+/// What became of one evaluation.
+#[derive(Clone, Debug)]
+pub enum Observed<'a> {
+    /// The policy was just seen; nothing is known yet.
+    FirstSight,
+    /// The spec cannot work.
+    Invalid(String),
+    /// The stored object cannot be read.
+    Unreadable(String),
+    /// The author suspended it.
+    Suspended,
+    /// The Kubernetes API failed before anything could be judged.
+    ApiFailed(String),
+    /// It was judged.
+    Judged {
+        /// The verdicts.
+        findings: &'a [Finding],
+        /// What was to be done.
+        plan: &'a Plan,
+        /// What became of it.
+        outcomes: &'a [Outcome],
+        /// Restarts under this policy in the last 24 hours.
+        restarts_last_day: u32,
+    },
+}
+
+/// The status after an evaluation of `generation`. What the evaluation says nothing about stays as it was.
+#[must_use]
+pub fn status(
+    old: Option<&GrpcClientPolicyStatus>,
+    generation: Option<i64>,
+    observed: &Observed<'_>,
+    now: Timestamp,
+) -> GrpcClientPolicyStatus {
+    let mut status = old.cloned().unwrap_or_default();
+    if !matches!(observed, Observed::FirstSight) {
+        status.observed_generation = generation;
+    }
+    if let Observed::Judged { findings, plan, outcomes, restarts_last_day } = observed {
+        status.last_evaluation_time = Some(Time(now));
+        status.counts = Some(counts(findings, plan, *restarts_last_day));
+        status.sources = sources(findings);
+        status.inconclusive = inconclusive(findings);
+        status.offenders = plan.cases.iter().take(MAX_OFFENDERS).map(|it| offender(it, outcomes)).collect();
+        status.offenders_omitted = count(plan.cases.len().saturating_sub(MAX_OFFENDERS));
+        if plan.mode == Mode::Enforce {
+            status.alerts = plan.alerts.clone();
+            status.annotated = plan.annotated.clone();
+        }
+    }
+    for (kind, state, reason, message) in wanted(observed) {
+        set_condition(&mut status.conditions, kind, state, reason, message, generation, now);
+    }
+    status
+}
+
+/// Whether `new` is worth a write: it differs in more than times and running texts, or its heartbeat is due.
+#[must_use]
+pub fn worth_writing(old: Option<&GrpcClientPolicyStatus>, new: &GrpcClientPolicyStatus) -> bool {
+    let Some(old) = old else { return true };
+    let evaluated = |it: &GrpcClientPolicyStatus| it.last_evaluation_time.as_ref().map(|it| it.0);
+    let heartbeat = match (evaluated(old), evaluated(new)) {
+        (Some(before), Some(after)) => after.duration_since(before) >= HEARTBEAT,
+        (before, after) => before != after,
+    };
+    heartbeat || timeless(old) != timeless(new)
+}
+
+fn timeless(status: &GrpcClientPolicyStatus) -> GrpcClientPolicyStatus {
+    let mut status = status.clone();
+    status.last_evaluation_time = None;
+    for condition in &mut status.conditions {
+        condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
+    }
+    for offender in &mut status.offenders {
+        offender.message.clear();
+        offender.figures.time_to_limit = None;
+        offender.figures.time_to_limit_soonest = None;
+    }
+    for alert in &mut status.alerts {
+        alert.summary.clear();
+    }
+    for group in &mut status.inconclusive {
+        group.example.clear();
+    }
+    status
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn counts(findings: &[Finding], plan: &Plan, restarts_last_day: u32) -> Counts {
+    let is = |wanted: fn(&Verdict) -> bool| count(findings.iter().filter(|it| wanted(&it.verdict)).count());
+    Counts {
+        targets: count(findings.len()),
+        healthy: is(|it| matches!(it, Verdict::Healthy)),
+        violating: count(plan.cases.len()),
+        inconclusive: is(|it| matches!(it, Verdict::Inconclusive(_))),
+        restarts_last_day,
+    }
+}
+
+fn sources(findings: &[Finding]) -> Vec<SourceInUse> {
+    let mut used: BTreeMap<(Signal, &str), u32> = BTreeMap::new();
+    for (signal, source) in findings.iter().flat_map(|it| &it.sources) {
+        *used.entry((*signal, source)).or_default() += 1;
+    }
+    let entry = |((signal, source), containers): ((Signal, &str), u32)| SourceInUse {
+        signal: signal.name().to_owned(),
+        source: source.to_owned(),
+        containers,
+    };
+    used.into_iter().map(entry).collect()
+}
+
+fn inconclusive(findings: &[Finding]) -> Vec<InconclusiveGroup> {
+    let mut groups: BTreeMap<&str, InconclusiveGroup> = BTreeMap::new();
+    for finding in findings {
+        let Verdict::Inconclusive(why) = &finding.verdict else { continue };
+        let subject = &finding.target.subject;
+        let group = groups.entry(why.reason()).or_insert_with(|| InconclusiveGroup {
+            reason: why.reason().to_owned(),
+            containers: 0,
+            example: shortened(&format!("{}/{} ({}): {why}", subject.namespace, subject.pod, subject.container), 400),
+        });
+        group.containers += 1;
+    }
+    groups.into_values().take(MAX_GROUPS).collect()
+}
+
+fn offender(case: &Case, outcomes: &[Outcome]) -> Offender {
+    let subject = &case.target.subject;
+    Offender {
+        namespace: subject.namespace.clone(),
+        pod: subject.pod.clone(),
+        uid: subject.uid.clone(),
+        container: subject.container.clone(),
+        workload: case.target.workload.as_ref().map(crate::decide::Workload::reference),
+        diagnosis: case.growth.diagnosis.name().to_owned(),
+        confidence: (case.growth.confidence.percent() * 1_000.0).floor() / 1_000.0,
+        since: Time(case.since),
+        message: case.growth.message.clone(),
+        figures: figures(&case.evidence),
+        standing: case.standing,
+        remediations: case.rungs.iter().map(|rung| remediation(case, rung, outcomes)).collect(),
+    }
+}
+
+fn remediation(case: &Case, rung: &Rung, outcomes: &[Outcome]) -> RemediationStatus {
+    let outcome = outcomes
+        .iter()
+        .find(|it| it.remediation == rung.remediation && it.subject == case.target.subject)
+        .map(|it| &it.result);
+    let (state, because): (_, Option<&Because>) = match (&rung.decision, outcome) {
+        (Decision::Withheld(because), _) => (RemediationState::Withheld, Some(because)),
+        (Decision::WouldDo, _) => (RemediationState::WouldDo, None),
+        (Decision::Do, Some(Ok(()))) => (RemediationState::Done, None),
+        (Decision::Do, Some(Err(because @ Because::RequestFailed { .. }))) => (RemediationState::Failed, Some(because)),
+        (Decision::Do, Some(Err(because))) => (RemediationState::Withheld, Some(because)),
+        (Decision::Do, None) => (RemediationState::Failed, None),
+    };
+    RemediationStatus {
+        remediation: rung.remediation.name().to_owned(),
+        state,
+        because: because.map(|it| it.reason().to_owned()),
+        message: because.map(|it| shortened(&it.to_string(), 400)),
+    }
+}
+
+/// The figures, rounded to two significant digits, so that noise alone changes nothing.
+#[must_use]
+pub fn figures(evidence: &Evidence) -> Figures {
+    let per_hour = |trend: &Option<crate::decide::stats::Trend>| trend.as_ref().map(|it| rounded(it.slope.per_second * 3_600.0));
+    let time = |seconds: f64| print_duration(std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    Figures {
+        open_connections: evidence.open_connections.map(rounded),
+        connections_per_hour: per_hour(&evidence.connections),
+        calls_per_connection: evidence.calls_per_connection.map(rounded),
+        goroutines: evidence.goroutines.map(rounded),
+        goroutines_per_hour: per_hour(&evidence.goroutine_trend),
+        memory_bytes: evidence.memory.map(rounded),
+        memory_bytes_per_hour: per_hour(&evidence.memory_trend),
+        bytes_per_connection: evidence.bytes_per_connection.map(rounded),
+        memory_limit_bytes: evidence.memory_limit,
+        time_to_limit_soonest: evidence.forecast.map(|it| time(it.soonest)),
+        time_to_limit: evidence.forecast.map(|it| time(it.expected)),
+    }
+}
+
+fn rounded(value: f64) -> f64 {
+    if value.abs() < f64::EPSILON || !value.is_finite() {
+        return 0.0;
+    }
+    let scale = 10_f64.powf(1.0 - value.abs().log10().floor());
+    // Values above 1 are whole numbers of something; divide exactly instead of multiplying by an inexact inverse.
+    if scale < 1.0 { (value * scale).round() * (1.0 / scale).round() } else { (value * scale).round() / scale }
+}
+
+/// At most so many bytes, cut at a character.
+#[must_use]
+pub fn shortened(text: &str, bytes: usize) -> String {
+    let end = (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text[..end].to_owned()
+}
+
+type Wanted = (&'static str, &'static str, &'static str, String);
+
+fn wanted(observed: &Observed<'_>) -> Vec<Wanted> {
+    use conditions::{DATA_FRESH, DATA_SOURCE_REACHABLE, READY, RECONCILING, STALLED, VIOLATING};
+    let stalled = |reason: &'static str, message: &String| {
+        vec![
+            (READY, "False", reason, message.clone()),
+            (RECONCILING, "False", reason, String::new()),
+            (STALLED, "True", reason, message.clone()),
+        ]
+    };
+    let settled = [(RECONCILING, "False", reasons::SUCCEEDED, String::new()), (STALLED, "False", reasons::SUCCEEDED, String::new())];
+    match observed {
+        Observed::FirstSight => vec![
+            (READY, "Unknown", reasons::PENDING, "not evaluated yet".to_owned()),
+            (RECONCILING, "True", reasons::PENDING, "the first evaluation is on its way".to_owned()),
+            (STALLED, "False", reasons::PENDING, String::new()),
+        ],
+        Observed::Invalid(message) => stalled(reasons::INVALID_SPEC, message),
+        Observed::Unreadable(message) => stalled(reasons::UNREADABLE, message),
+        Observed::Suspended => {
+            let message = "spec.suspend is true: nothing is evaluated, and alerts run out".to_owned();
+            settled.into_iter().chain([(READY, "True", reasons::SUSPENDED, message)]).collect()
+        }
+        Observed::ApiFailed(message) => {
+            settled.into_iter().chain([(READY, "False", reasons::API_FAILED, message.clone())]).collect()
+        }
+        Observed::Judged { findings, plan, .. } => {
+            let (reachable, fresh) = (reachable(findings), fresh(findings));
+            let ready = ready(findings, plan, &reachable);
+            let violating = violating(findings, plan);
+            let four = [(READY, ready), (DATA_SOURCE_REACHABLE, reachable), (DATA_FRESH, fresh), (VIOLATING, violating)];
+            settled.into_iter().chain(four.map(|(kind, (state, reason, message))| (kind, state, reason, message))).collect()
+        }
+    }
+}
+
+type State = (&'static str, &'static str, String);
+
+fn doubts<'a>(findings: &'a [Finding], which: impl Fn(&Why) -> bool + 'a) -> impl Iterator<Item = &'a Why> {
+    findings.iter().filter_map(|it| match &it.verdict {
+        Verdict::Inconclusive(why) => Some(why),
+        _ => None,
+    }).filter(move |why| which(why))
+}
+
+fn reachable(findings: &[Finding]) -> State {
+    match doubts(findings, |it| matches!(it, Why::QueryFailed { .. })).next() {
+        Some(why) => ("False", reasons::QUERY_FAILED, shortened(&why.to_string(), 400)),
+        None if findings.is_empty() => ("Unknown", reasons::NO_TARGETS, String::new()),
+        None => ("True", reasons::SUCCEEDED, String::new()),
+    }
+}
+
+fn fresh(findings: &[Finding]) -> State {
+    let spoiled = doubts(findings, |it| it.blames_data() && !matches!(it, Why::NoData)).count();
+    let example = doubts(findings, |it| it.blames_data() && !matches!(it, Why::NoData)).next();
+    match example {
+        Some(why) => {
+            let message = format!("{spoiled} of {} containers cannot be judged, for example: {why}", findings.len());
+            ("False", reasons::DATA_INCOMPLETE, shortened(&message, 400))
+        }
+        None if findings.is_empty() => ("Unknown", reasons::NO_TARGETS, String::new()),
+        None => ("True", reasons::SUCCEEDED, String::new()),
+    }
+}
+
+fn ready(findings: &[Finding], plan: &Plan, reachable: &State) -> State {
+    if reachable.0 == "False" {
+        return ("False", reachable.1, reachable.2.clone());
+    }
+    if findings.is_empty() {
+        return ("True", reasons::NO_TARGETS, "no running pod matches".to_owned());
+    }
+    let judged = findings.iter().filter(|it| !matches!(it.verdict, Verdict::Inconclusive(_))).count();
+    let message = format!("{judged} of {} containers judged, {} break the policy", findings.len(), plan.cases.len());
+    ("True", reasons::SUCCEEDED, message)
+}
+
+fn violating(findings: &[Finding], plan: &Plan) -> State {
+    if let Some(worst) = plan.cases.first() {
+        let subject = &worst.target.subject;
+        let message = format!("{} containers, first {}/{} ({}): {}", plan.cases.len(), subject.namespace, subject.pod, subject.container, worst.growth.diagnosis);
+        return ("True", reasons::OFFENDERS_FOUND, message);
+    }
+    if findings.iter().any(|it| matches!(it.verdict, Verdict::Healthy)) || findings.is_empty() {
+        return ("False", reasons::CLEAN, String::new());
+    }
+    ("Unknown", reasons::DATA_INCOMPLETE, "no container could be judged".to_owned())
+}
+
+/// Sets a condition as `meta.SetStatusCondition` does: the transition time moves only when the state does.
+fn set_condition(
+    all: &mut Vec<Condition>,
+    kind: &str,
+    state: &str,
+    reason: &str,
+    message: String,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let old = all.iter().position(|it| it.type_ == kind);
+    let unmoved = old.map(|at| &all[at]).filter(|it| it.status == state).map(|it| it.last_transition_time.clone());
+    let condition = Condition {
+        type_: kind.to_owned(),
+        status: state.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: generation,
+        last_transition_time: unmoved.unwrap_or(Time(now)),
+    };
+    match old {
+        Some(at) => all[at] = condition,
+        None => all.push(condition),
+    }
+}
