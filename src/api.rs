@@ -13,10 +13,10 @@ pub use crd::{custom_resources, unknown_fields, yaml};
 pub use duration::{DurationText, InvalidDuration, parse_duration, print_duration};
 pub use spec::{
     AlertSpec, AnnotateSpec, ClusterGrpcClientPolicy, ClusterGrpcClientPolicySpec, GrpcClientPolicy,
-    GrpcClientPolicySpec, Mode, PolicyRules, RemediationSpec, RestartMethod, RestartSpec, Severity,
-    SourcesSpec, ThresholdsSpec,
+    GrpcClientPolicySpec, Mode, PolicyRules, RemediationSpec, RestartMethod, RestartSpec, Severity, SourcesSpec,
+    ThresholdsSpec,
 };
 pub use status::{
-    AlertRecord, AnnotatedWorkload, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Offender, RemediationState,
-    RemediationStatus, SourceInUse, WorkloadRef,
+    AlertRecord, AnnotatedWorkload, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Offender,
+    RemediationState, RemediationStatus, SourceInUse, WorkloadRef,
 };

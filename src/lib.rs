@@ -1,4 +1,4 @@
 //! x
 pub mod api;
-pub mod signals;
 pub mod decide;
+pub mod signals;

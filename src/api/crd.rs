@@ -36,7 +36,8 @@ pub fn unknown_fields(crd: &CustomResourceDefinition, value: &Value) -> Vec<Stri
     let mut found = Vec::new();
     let schema = crd.spec.versions.first().and_then(|it| it.schema.as_ref()?.open_api_v3_schema.as_ref());
     if let (Some(schema), Some(object)) = (schema, value.as_object()) {
-        for (key, value) in object.iter().filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind" | "metadata")) {
+        for (key, value) in object.iter().filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind" | "metadata"))
+        {
             match schema.properties.as_ref().and_then(|it| it.get(key)) {
                 Some(property) => walk(property, value, key, &mut found),
                 None => found.push(key.clone()),
@@ -71,9 +72,10 @@ fn walk(schema: &JSONSchemaProps, value: &Value, path: &str, found: &mut Vec<Str
 }
 
 fn with_rules(mut crd: CustomResourceDefinition, rules: Vec<ValidationRule>) -> CustomResourceDefinition {
-    let spec = crd.spec.versions.first_mut().and_then(|version| {
-        version.schema.as_mut()?.open_api_v3_schema.as_mut()?.properties.as_mut()?.get_mut("spec")
-    });
+    let spec =
+        crd.spec.versions.first_mut().and_then(|version| {
+            version.schema.as_mut()?.open_api_v3_schema.as_mut()?.properties.as_mut()?.get_mut("spec")
+        });
     if let Some(spec) = spec {
         spec.x_kubernetes_validations = Some(rules);
     }
@@ -91,9 +93,8 @@ fn rule(field: &str, rule: String, message: &str) -> ValidationRule {
 
 /// A CEL expression for the seconds in a duration text. CEL's own `duration()` knows no days.
 fn seconds(path: &str) -> String {
-    let part = |unit: &str, factor: u32| {
-        format!("int('0' + {path}.find('[0-9]+{unit}').replace('{unit}', '')) * {factor}")
-    };
+    let part =
+        |unit: &str, factor: u32| format!("int('0' + {path}.find('[0-9]+{unit}').replace('{unit}', '')) * {factor}");
     format!("({} + {} + {} + {})", part("d", 86_400), part("h", 3_600), part("m", 60), part("s", 1))
 }
 

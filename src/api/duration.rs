@@ -46,7 +46,9 @@ impl JsonSchema for DurationText {
 
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a duration: write numbers with the units d, h, m, s in this order, for example 90s, 5m, 1h30m or 7d")]
+#[error(
+    "{0:?} is not a duration: write numbers with the units d, h, m, s in this order, for example 90s, 5m, 1h30m or 7d"
+)]
 pub struct InvalidDuration(pub String);
 
 /// Reads `1h30m` and the like.
@@ -104,7 +106,8 @@ mod tests {
 
     #[test]
     fn durations_are_printed_with_two_units_at_most() {
-        for (seconds, text) in [(0, "0s"), (59, "59s"), (300, "5m"), (187_205, "2d4h"), (86_460, "1d"), (3_661, "1h1m")] {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (300, "5m"), (187_205, "2d4h"), (86_460, "1d"), (3_661, "1h1m")]
+        {
             assert_eq!(print_duration(Duration::from_secs(seconds)), text);
         }
     }

@@ -33,7 +33,12 @@ use super::{DurationText, GrpcClientPolicyStatus};
     printcolumn(name = "Inconclusive", type_ = "integer", json_path = ".status.counts.inconclusive", priority = 1),
     printcolumn(name = "Restarts 24h", type_ = "integer", json_path = ".status.counts.restartsLastDay", priority = 1),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct GrpcClientPolicySpec {
@@ -63,7 +68,12 @@ pub struct GrpcClientPolicySpec {
     printcolumn(name = "Inconclusive", type_ = "integer", json_path = ".status.counts.inconclusive", priority = 1),
     printcolumn(name = "Restarts 24h", type_ = "integer", json_path = ".status.counts.restartsLastDay", priority = 1),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterGrpcClientPolicySpec {

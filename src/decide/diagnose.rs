@@ -89,7 +89,10 @@ pub fn diagnose(policy: &Policy, facts: &Facts) -> Verdict {
     }
     if facts.keepalive_violations.is_some_and(|it| it >= MIN_EVENTS) {
         let count = facts.keepalive_violations.unwrap_or_default();
-        return counted(Diagnosis::KeepaliveRejected, format!("the server closed {count:.0} connections because of too many pings {}", within(facts)));
+        return counted(
+            Diagnosis::KeepaliveRejected,
+            format!("the server closed {count:.0} connections because of too many pings {}", within(facts)),
+        );
     }
     if let Some(message) = unreachable(facts) {
         return counted(Diagnosis::TargetUnreachable, message);
@@ -98,7 +101,10 @@ pub fn diagnose(policy: &Policy, facts: &Facts) -> Verdict {
         return verdict;
     }
     if facts.opened.is_some() && facts.dials_per_call(policy) {
-        return counted(Diagnosis::ConnectionChurn, format!("connections are opened and closed again: {}", ratio(policy, facts)));
+        return counted(
+            Diagnosis::ConnectionChurn,
+            format!("connections are opened and closed again: {}", ratio(policy, facts)),
+        );
     }
     if let Some(verdict) = memory_elsewhere(policy, facts) {
         return verdict;
@@ -136,18 +142,19 @@ fn may_be_inbound(facts: &Facts) -> Option<String> {
         (Some(service), None) => format!("it stands behind Service {service}"),
         (None, None) => return None,
     };
-    let per_connection = facts.goroutines.as_ref().zip(facts.connections.as_ref()).map(|(goroutines, connections)| {
-        goroutines.trend.slope.per_second / connections.trend.slope.per_second
-    });
+    let per_connection = facts
+        .goroutines
+        .as_ref()
+        .zip(facts.connections.as_ref())
+        .map(|(goroutines, connections)| goroutines.trend.slope.per_second / connections.trend.slope.per_second);
     if per_connection.is_some_and(|it| it >= CLIENT_GOROUTINES) { None } else { Some(serves) }
 }
 
 fn unreachable(facts: &Facts) -> Option<String> {
     let failed = facts.failed.filter(|it| *it >= MIN_EVENTS)?;
     let succeeded = facts.opened.unwrap_or_default();
-    (failed > succeeded).then(|| {
-        format!("{failed:.0} connection attempts failed and {succeeded:.0} succeeded {}", within(facts))
-    })
+    (failed > succeeded)
+        .then(|| format!("{failed:.0} connection attempts failed and {succeeded:.0} succeeded {}", within(facts)))
 }
 
 /// Connections are flat, but goroutines pile up and the client is known to dial per call.
@@ -235,6 +242,7 @@ fn describe_memory(policy: &Policy, facts: &Facts) -> String {
         return String::new();
     };
     let rate = format!("; memory rises by {:.1} MiB per hour", rise.trend.slope.per_second * 3_600.0 / 1_048_576.0);
-    let limit = facts.evidence.forecast.as_ref().map(|it| format!(" and reaches its limit in {}", print_seconds(it.expected)));
+    let limit =
+        facts.evidence.forecast.as_ref().map(|it| format!(" and reaches its limit in {}", print_seconds(it.expected)));
     rate + &limit.unwrap_or_default()
 }

@@ -232,7 +232,11 @@ impl fmt::Display for Why {
             Self::Stale { signal, age } => write!(f, "the newest sample of {} is {} old", signal.name(), time(age)),
             Self::Gaps { signal, gap } => write!(f, "{} has a gap of {}", signal.name(), time(gap)),
             Self::Future { signal } => {
-                write!(f, "{} has samples in the future: the clocks of operator and metrics backend differ", signal.name())
+                write!(
+                    f,
+                    "{} has samples in the future: the clocks of operator and metrics backend differ",
+                    signal.name()
+                )
             }
             Self::BadValues { signal, what } => write!(f, "{} cannot be measured: {what}", signal.name()),
             Self::Duplicates { signal, source, count } => {

@@ -115,7 +115,8 @@ impl<'a> Indexed<'a> {
                 return Self { source, doubt, by_pod: BTreeMap::new() };
             }
         };
-        let label = |series: &'a Series, name: &str| series.labels.get(name).map(String::as_str).filter(|it| !it.is_empty());
+        let label =
+            |series: &'a Series, name: &str| series.labels.get(name).map(String::as_str).filter(|it| !it.is_empty());
         let mut by_pod: BTreeMap<(&str, &str), Vec<&Series>> = BTreeMap::new();
         for series in &matrix.series {
             if let (Some(namespace), Some(pod)) =
@@ -159,7 +160,8 @@ impl<'a> Indexed<'a> {
         let bad = |what| Why::BadValues { signal, what };
         let mut runs: Vec<(&Series, Vec<Sample>)> = Vec::new();
         for series in self.about(target)? {
-            let samples = since(&clean(&series.samples, signal.is_counter()).map_err(bad)?, life_start(target)).to_vec();
+            let samples =
+                since(&clean(&series.samples, signal.is_counter()).map_err(bad)?, life_start(target)).to_vec();
             if !samples.is_empty() {
                 runs.push((series, samples));
             }
@@ -278,7 +280,10 @@ fn newest<'a>(runs: impl Iterator<Item = &'a [Sample]>) -> Vec<Sample> {
 /// The signals that a policy's evaluation asks for, in the order in which they are asked.
 #[must_use]
 pub fn wanted() -> Vec<Signal> {
-    Signal::ALL.into_iter().filter(|it| !matches!(it, Signal::StartTime | Signal::Restarts | Signal::MemoryLimit)).collect()
+    Signal::ALL
+        .into_iter()
+        .filter(|it| !matches!(it, Signal::StartTime | Signal::Restarts | Signal::MemoryLimit))
+        .collect()
 }
 
 #[cfg(test)]

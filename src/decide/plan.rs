@@ -16,7 +16,9 @@ pub use because::Because;
 
 use crate::{
     api::{AlertRecord, AnnotatedWorkload, Mode},
-    decide::{Confidence, Diagnosis, Evidence, Finding, Growth, History, Past, Policy, Subject, Target, Verdict, Workload},
+    decide::{
+        Confidence, Diagnosis, Evidence, Finding, Growth, History, Past, Policy, Subject, Target, Verdict, Workload,
+    },
 };
 
 /// A step of the ladder.
@@ -194,8 +196,8 @@ fn ladder(policy: &Policy, case: &Case, history: &History, now: Timestamp) -> Ve
     let annotate = policy.annotate_after.map(|after| plain(Remediation::Annotate, after));
     let alert = policy.alert.as_ref().map(|rule| plain(Remediation::Alert, rule.after));
     let restart = policy.restart.as_ref().map(|rule| {
-        let decided = waited(case.since, rule.after, now)
-            .and_then(|()| restart::decide(policy, rule, case, history, now));
+        let decided =
+            waited(case.since, rule.after, now).and_then(|()| restart::decide(policy, rule, case, history, now));
         let (decision, restart) = match decided {
             Ok(how) => (Decision::Do, Some(how)),
             Err(because) => (Decision::Withheld(because), None),

@@ -113,8 +113,18 @@ impl Policy {
     /// # Errors
     /// A field cannot work; the error names it.
     pub fn parse(spec: &PolicyRules) -> Result<Self, InvalidPolicy> {
-        let PolicyRules { selector, all_pods, mode, suspend, interval, window, warm_up, sources, thresholds, remediation } =
-            spec;
+        let PolicyRules {
+            selector,
+            all_pods,
+            mode,
+            suspend,
+            interval,
+            window,
+            warm_up,
+            sources,
+            thresholds,
+            remediation,
+        } = spec;
         let interval = duration("interval", interval, 5 * SECOND, HOUR)?;
         let window = duration("window", window, 5 * MINUTE, 7 * DAY)?;
         ensure(window > interval, "window", "must be longer than interval")?;
@@ -139,9 +149,15 @@ impl Policy {
             connection_growth: f64::from(*connection_growth),
             time_to_memory_limit: duration("thresholds.timeToMemoryLimit", time_to_memory_limit, MINUTE, 30 * DAY)?,
             max_p_value: 1.0 - confidence / 100.0,
-            annotate_after: remediation.annotate.as_ref().map(|it| after("remediation.annotate.after", &it.after)).transpose()?,
+            annotate_after: remediation
+                .annotate
+                .as_ref()
+                .map(|it| after("remediation.annotate.after", &it.after))
+                .transpose()?,
             alert: match &remediation.alert {
-                Some(it) => Some(AlertRule { after: after("remediation.alert.after", &it.after)?, severity: it.severity }),
+                Some(it) => {
+                    Some(AlertRule { after: after("remediation.alert.after", &it.after)?, severity: it.severity })
+                }
                 None => None,
             },
             restart: remediation.restart.as_ref().map(restart).transpose()?,
@@ -164,11 +180,7 @@ impl Policy {
             "remediation.alert.after",
             "must not be shorter than remediation.annotate.after",
         )?;
-        ensure(
-            ordered(alert, restart),
-            "remediation.restart.after",
-            "must not be shorter than remediation.alert.after",
-        )
+        ensure(ordered(alert, restart), "remediation.restart.after", "must not be shorter than remediation.alert.after")
     }
 
     /// The name of a signal's source, `Auto` when the policy does not choose.

@@ -74,7 +74,10 @@ pub fn largest_gap(samples: &[Sample]) -> f64 {
 /// How much a counter grew, counting a fall as a restart from zero. Samples must be [`clean`].
 #[must_use]
 pub fn increase(samples: &[Sample]) -> f64 {
-    samples.windows(2).map(|pair| if pair[1].value < pair[0].value { pair[1].value } else { pair[1].value - pair[0].value }).sum()
+    samples
+        .windows(2)
+        .map(|pair| if pair[1].value < pair[0].value { pair[1].value } else { pair[1].value - pair[0].value })
+        .sum()
 }
 
 /// The samples at or after a time. Samples must be in time order.

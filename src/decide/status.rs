@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     api::{
-        Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Mode, Offender, RemediationState, RemediationStatus,
-        SourceInUse,
+        Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Mode, Offender, RemediationState,
+        RemediationStatus, SourceInUse,
         names::{conditions, reasons},
         print_duration,
     },
@@ -196,7 +196,8 @@ fn remediation(case: &Case, rung: &Rung, outcomes: &[Outcome]) -> RemediationSta
 /// The figures, rounded to two significant digits, so that noise alone changes nothing.
 #[must_use]
 pub fn figures(evidence: &Evidence) -> Figures {
-    let per_hour = |trend: &Option<crate::decide::stats::Trend>| trend.as_ref().map(|it| rounded(it.slope.per_second * 3_600.0));
+    let per_hour =
+        |trend: &Option<crate::decide::stats::Trend>| trend.as_ref().map(|it| rounded(it.slope.per_second * 3_600.0));
     let time = |seconds: f64| print_duration(std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default());
     Figures {
         open_connections: evidence.open_connections.map(rounded),
@@ -240,7 +241,10 @@ fn wanted(observed: &Observed<'_>) -> Vec<Wanted> {
             (STALLED, "True", reason, message.clone()),
         ]
     };
-    let settled = [(RECONCILING, "False", reasons::SUCCEEDED, String::new()), (STALLED, "False", reasons::SUCCEEDED, String::new())];
+    let settled = [
+        (RECONCILING, "False", reasons::SUCCEEDED, String::new()),
+        (STALLED, "False", reasons::SUCCEEDED, String::new()),
+    ];
     match observed {
         Observed::FirstSight => vec![
             (READY, "Unknown", reasons::PENDING, "not evaluated yet".to_owned()),
@@ -260,8 +264,12 @@ fn wanted(observed: &Observed<'_>) -> Vec<Wanted> {
             let (reachable, fresh) = (reachable(findings), fresh(findings));
             let ready = ready(findings, plan, &reachable);
             let violating = violating(findings, plan);
-            let four = [(READY, ready), (DATA_SOURCE_REACHABLE, reachable), (DATA_FRESH, fresh), (VIOLATING, violating)];
-            settled.into_iter().chain(four.map(|(kind, (state, reason, message))| (kind, state, reason, message))).collect()
+            let four =
+                [(READY, ready), (DATA_SOURCE_REACHABLE, reachable), (DATA_FRESH, fresh), (VIOLATING, violating)];
+            settled
+                .into_iter()
+                .chain(four.map(|(kind, (state, reason, message))| (kind, state, reason, message)))
+                .collect()
         }
     }
 }
@@ -269,10 +277,13 @@ fn wanted(observed: &Observed<'_>) -> Vec<Wanted> {
 type State = (&'static str, &'static str, String);
 
 fn doubts<'a>(findings: &'a [Finding], which: impl Fn(&Why) -> bool + 'a) -> impl Iterator<Item = &'a Why> {
-    findings.iter().filter_map(|it| match &it.verdict {
-        Verdict::Inconclusive(why) => Some(why),
-        _ => None,
-    }).filter(move |why| which(why))
+    findings
+        .iter()
+        .filter_map(|it| match &it.verdict {
+            Verdict::Inconclusive(why) => Some(why),
+            _ => None,
+        })
+        .filter(move |why| which(why))
 }
 
 fn reachable(findings: &[Finding]) -> State {
@@ -311,7 +322,14 @@ fn ready(findings: &[Finding], plan: &Plan, reachable: &State) -> State {
 fn violating(findings: &[Finding], plan: &Plan) -> State {
     if let Some(worst) = plan.cases.first() {
         let subject = &worst.target.subject;
-        let message = format!("{} containers, first {}/{} ({}): {}", plan.cases.len(), subject.namespace, subject.pod, subject.container, worst.growth.diagnosis);
+        let message = format!(
+            "{} containers, first {}/{} ({}): {}",
+            plan.cases.len(),
+            subject.namespace,
+            subject.pod,
+            subject.container,
+            worst.growth.diagnosis
+        );
         return ("True", reasons::OFFENDERS_FOUND, message);
     }
     if findings.iter().any(|it| matches!(it.verdict, Verdict::Healthy)) || findings.is_empty() {

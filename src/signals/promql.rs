@@ -12,7 +12,11 @@ use promql_parser::{
         AggregateExpr, Expr, MatrixSelector, SubqueryExpr, VectorSelector, parse,
         token::{T_EQL_REGEX, TokenId},
     },
-    util::{ExprVisitor, walk_expr, visitor::{ExprVisitorMut, walk_expr_mut}},
+    util::{
+        ExprVisitor,
+        visitor::{ExprVisitorMut, walk_expr_mut},
+        walk_expr,
+    },
 };
 
 use super::{MatchOp, Query, Source};
@@ -159,11 +163,9 @@ fn pinned(text: &str, label: &str, scope: &Scope, window: Duration) -> Result<Ex
     walk_expr_mut(&mut Pin { matcher: scope.matcher(label), query: text }, &mut expr)?;
     match expr {
         Expr::VectorSelector(vs) => Ok(Expr::MatrixSelector(MatrixSelector { vs, range: window })),
-        Expr::MatrixSelector(_) | Expr::Subquery(_) => Err(not_allowed(
-            text,
-            "a range at the outside",
-            "write an instant expression; the operator adds the range",
-        )),
+        Expr::MatrixSelector(_) | Expr::Subquery(_) => {
+            Err(not_allowed(text, "a range at the outside", "write an instant expression; the operator adds the range"))
+        }
         Expr::NumberLiteral(_) | Expr::StringLiteral(_) => Err(not_allowed(text, "a constant", "it selects no series")),
         other => Ok(Expr::Subquery(SubqueryExpr {
             expr: Box::new(Expr::Paren(promql_parser::parser::ParenExpr { expr: Box::new(other) })),
@@ -294,7 +296,9 @@ mod tests {
         let queries = range_query(&source, &scope(&["b", "a"]), WINDOW).expect("a query");
         assert_eq!(
             queries,
-            [r#"{__name__=~"grpc_subchannel_open_connections|grpc_subchannel_open_connections_connection",namespace=~"a|b"}[5m]"#]
+            [
+                r#"{__name__=~"grpc_subchannel_open_connections|grpc_subchannel_open_connections_connection",namespace=~"a|b"}[5m]"#
+            ]
         );
     }
 
@@ -331,16 +335,7 @@ mod tests {
 
     #[test]
     fn what_hides_time_or_escapes_the_namespace_is_refused() {
-        for text in [
-            "x offset 5m",
-            "x @ 5",
-            "x[5m]",
-            "1",
-            "x{",
-            "topk(scalar(y), x)",
-            r#"{a="1" or b="2"}"#,
-            "",
-        ] {
+        for text in ["x offset 5m", "x @ 5", "x[5m]", "1", "x{", "topk(scalar(y), x)", r#"{a="1" or b="2"}"#, ""] {
             assert!(range_query(&custom(text), &scope(&["shop"]), WINDOW).is_err(), "{text:?} was allowed");
         }
     }

@@ -1,3 +1,6 @@
+// The client commands: orders, pool and churn. They choose what is called and how
+// often; the calls themselves are in packages handlers and clients.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// The words a person sees: the overview, each command's help, usage mistakes.
+
 package main
 
 import (

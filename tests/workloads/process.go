@@ -1,3 +1,5 @@
+// What every command has around its work: HTTP, metrics and a clean end.
+
 package main
 
 import (

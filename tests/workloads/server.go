@@ -1,3 +1,5 @@
+// The `server` command. What the methods answer is in package shopv1.
+
 package main
 
 import (

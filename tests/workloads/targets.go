@@ -1,3 +1,5 @@
+// The --target flag: whom the clients call.
+
 package main
 
 import (

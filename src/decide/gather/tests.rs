@@ -11,7 +11,12 @@ fn now() -> Timestamp {
 
 fn target() -> Target {
     Target {
-        subject: Subject { namespace: "shop".into(), pod: "orders-1".into(), uid: "u1".into(), container: "app".into() },
+        subject: Subject {
+            namespace: "shop".into(),
+            pod: "orders-1".into(),
+            uid: "u1".into(),
+            container: "app".into(),
+        },
         workload: None,
         revision: None,
         image: None,

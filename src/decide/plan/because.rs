@@ -151,9 +151,15 @@ impl fmt::Display for Because {
             Self::NoSecondWitness => {
                 f.write_str("only the application itself says that it grows; a restart needs a second witness")
             }
-            Self::NoForecast => f.write_str("nothing says when memory runs out: no memory limit, or memory does not rise"),
+            Self::NoForecast => {
+                f.write_str("nothing says when memory runs out: no memory limit, or memory does not rise")
+            }
             Self::LimitFarAway { soonest } => {
-                write!(f, "memory reaches its limit in {} at the soonest, later than thresholds.timeToMemoryLimit", print_duration(*soonest))
+                write!(
+                    f,
+                    "memory reaches its limit in {} at the soonest, later than thresholds.timeToMemoryLimit",
+                    print_duration(*soonest)
+                )
             }
             Self::AlertFirst => f.write_str("the alert has not been sent yet"),
             Self::QuietPeriod { until } => write!(f, "the operator has just started; restarts may begin at {until:.0}"),
@@ -172,7 +178,9 @@ impl fmt::Display for Because {
             ),
             Self::DisruptionBudget { name } => write!(f, "PodDisruptionBudget {name} allows no disruption now"),
             Self::OneAtATime => f.write_str("another pod of the workload goes first"),
-            Self::Cooldown { until } => write!(f, "the workload was restarted recently; the cooldown ends at {until:.0}"),
+            Self::Cooldown { until } => {
+                write!(f, "the workload was restarted recently; the cooldown ends at {until:.0}")
+            }
             Self::DailyLimit { restarts } => write!(f, "the workload was restarted {restarts} times in 24 hours"),
             Self::Unsettled => f.write_str("an earlier restart of the workload is not settled yet"),
             Self::Ledger { reason } => write!(f, "the ledger of restarts is not usable: {reason}"),

@@ -21,10 +21,10 @@ const MAX_ANNOTATED: usize = 100;
 
 /// Whom an alert is about: the workload, or the pod itself when nothing owns it.
 fn owner(target: &Target) -> WorkloadRef {
-    target.workload.as_ref().map_or_else(
-        || WorkloadRef { kind: "Pod".to_owned(), name: target.subject.pod.clone() },
-        Workload::reference,
-    )
+    target
+        .workload
+        .as_ref()
+        .map_or_else(|| WorkloadRef { kind: "Pod".to_owned(), name: target.subject.pod.clone() }, Workload::reference)
 }
 
 fn concerns(record: &AlertRecord, target: &Target) -> bool {

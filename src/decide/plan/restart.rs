@@ -138,12 +138,7 @@ fn method(method: RestartMethod, workload: &Workload, state: &WorkloadState) -> 
     }
 }
 
-fn about_the_budget(
-    rule: &RestartRule,
-    workload: &Workload,
-    history: &History,
-    now: Timestamp,
-) -> Result<(), Because> {
+fn about_the_budget(rule: &RestartRule, workload: &Workload, history: &History, now: Timestamp) -> Result<(), Because> {
     let ledger = match history.ledgers.get(&workload.namespace) {
         Some(Budget::Known(ledger)) => ledger,
         Some(Budget::Unreadable(reason)) => return Err(Because::Ledger { reason: reason.clone() }),
