@@ -1,0 +1,172 @@
+//! Which mistakes are found at the start, and that each names its field.
+
+use super::*;
+
+const MINIMAL: &str = "prometheus: {url: 'http://prometheus.monitoring.svc:9090'}";
+
+fn error(text: &str) -> String {
+    Config::from_yaml(text).expect_err(text).to_string()
+}
+
+/// A file with this content, in a directory of this process.
+fn file(name: &str, content: &str) -> String {
+    let directory = std::env::temp_dir().join(format!("grpc-hygiene-config-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let path = directory.join(name);
+    std::fs::write(&path, content).expect("a file");
+    path.display().to_string()
+}
+
+#[test]
+fn one_address_is_a_configuration() {
+    let config = Config::from_yaml(MINIMAL).expect("minimal");
+    assert_eq!(config.prometheus.address(), "prometheus.monitoring.svc:9090");
+    assert_eq!(config.prometheus.timeout, Duration::from_secs(30));
+    assert_eq!(config.quiet_period, Duration::from_secs(600));
+    assert_eq!((config.runbook_url.as_str(), config.cluster.as_deref()), (RUNBOOKS, None));
+    assert!(config.alertmanagers.is_empty() && config.prometheus.credentials.is_none());
+    assert_eq!(
+        Config::with_prometheus("http://prometheus.monitoring.svc:9090").expect("the same").prometheus,
+        config.prometheus
+    );
+}
+
+#[test]
+fn every_field_is_read() {
+    let (token, password) = (file("token", "t0ken\n"), file("password", "pass"));
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate").cert.pem();
+    let config = Config::from_yaml(&format!(
+        "
+prometheus: {{url: https://p/prom/, bearerTokenFile: {token}, caFile: {ca}, timeout: 1m30s}}
+alertmanagers:
+- {{url: 'http://a:9093', basicAuth: {{username: ops, passwordFile: {password}}}}}
+- url: http://b:9093
+sources:
+- {{name: mesh, signal: OpenConnections, query: tcp_open, namespaces: [shop]}}
+- {{name: mesh, signal: Calls, query: tcp_calls, namespaces: ['*']}}
+quietPeriod: 0s
+runbookUrl: https://wiki/runbooks/
+cluster: prod-1
+",
+        ca = file("ca.pem", &certificate),
+    ))
+    .expect("everything");
+    assert_eq!(config.prometheus.url.as_str(), "https://p/prom");
+    assert_eq!(config.prometheus.credentials, Some(Credentials::Bearer { token_file: token.into() }));
+    assert_eq!(
+        config.alertmanagers[0].credentials,
+        Some(Credentials::Basic { username: "ops".into(), password_file: password.into() })
+    );
+    assert_eq!(
+        (config.quiet_period, config.runbook_url.as_str(), config.cluster.as_deref()),
+        (Duration::ZERO, "https://wiki/runbooks", Some("prod-1"))
+    );
+    let (written, source) = config.custom(Signal::Calls, "mesh").expect("a source");
+    assert_eq!((written.query.as_str(), source.signal), ("tcp_calls", Signal::Calls));
+    assert!(written.allows("shop"));
+    assert!(config.custom(Signal::Memory, "mesh").is_none());
+}
+
+#[test]
+fn an_address_that_cannot_work_is_named_and_never_repeated() {
+    for url in [
+        "",
+        "prometheus",
+        "prometheus:9090",
+        "ftp://p",
+        "file:///etc/passwd",
+        "http://",
+        "http://p:99999",
+        "http://user:hunter2@p",
+        "http://hunter2@p",
+        "http://p?token=hunter2",
+        "http://p#x",
+        "http://p/api/v1/query",
+        "http://[::1",
+    ] {
+        let error = error(&format!("prometheus: {{url: '{url}'}}"));
+        assert!(error.starts_with("prometheus.url: "), "{url}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn the_field_is_named_by_its_path() {
+    let empty = file("empty", "\n");
+    let with = |rest: &str| error(&format!("{MINIMAL}\n{rest}"));
+    let endpoint = |rest: &str| with(&format!("alertmanagers: [{{url: 'http://a'}}, {{url: 'http://b', {rest}}}]"));
+    for (error, start) in [
+        (endpoint("timeout: 5"), "alertmanagers[1].timeout: \"5\" is not a duration"),
+        (endpoint("timeout: 1h"), "alertmanagers[1].timeout: 1h is out of bounds: write 1s to 2m"),
+        (endpoint("bearerTokenFile: /nowhere"), "alertmanagers[1].bearerTokenFile: /nowhere: No such file"),
+        (endpoint(&format!("bearerTokenFile: {empty}")), "alertmanagers[1].bearerTokenFile: "),
+        (endpoint(&format!("caFile: {empty}")), "alertmanagers[1].caFile: "),
+        (
+            endpoint(&format!("basicAuth: {{username: 'a:b', passwordFile: {empty}}}")),
+            "alertmanagers[1].basicAuth.username: ",
+        ),
+        (
+            endpoint(&format!("basicAuth: {{username: a, passwordFile: {empty}}}")),
+            "alertmanagers[1].basicAuth.passwordFile: ",
+        ),
+        (endpoint("bearerTokenFile: /t, basicAuth: {username: a, passwordFile: /p}"), "alertmanagers[1]: "),
+        (with("quietPeriod: -5m"), "quietPeriod: "),
+        (with("quietPeriod: 8d"), "quietPeriod: "),
+        (with("runbookUrl: wiki"), "runbookUrl: "),
+        (with(&format!("cluster: {}", "x".repeat(200))), "cluster: "),
+        (with("sources: [{name: m, signal: Calls, query: 'sum(', namespaces: ['*']}]"), "sources[\"m\"].query: "),
+        (
+            with(
+                "sources: [{name: m, signal: Calls, query: a, namespaces: ['*']}, {name: m, signal: Calls, query: b, namespaces: ['*']}]",
+            ),
+            "sources[\"m\"].name: Calls has two",
+        ),
+    ] {
+        assert!(error.starts_with(start), "{error:?} does not start with {start:?}");
+    }
+}
+
+#[test]
+fn what_is_not_the_expected_yaml_names_the_place() {
+    for (text, named) in [
+        ("", "prometheus.url: is missing"),
+        ("# nothing yet", "prometheus.url: is missing"),
+        ("prometheus:", "prometheus.url: is missing"),
+        ("prometheus: {}", "prometheus.url: is missing"),
+        ("prometheus: {url: }", "prometheus.url: is missing"),
+        ("- prometheus", "configuration"),
+        ("prometheus: {url: 'http://p'", "prometheus: unclosed bracket"),
+        (
+            "prometheus: {url: 'http://u:hunter2@p', tokenFile: /x}",
+            "prometheus.tokenFile: unknown field `tokenFile`, expected one of url",
+        ),
+        ("prometheus: {url: [1]}", "prometheus.url: expected string scalar at line 1, column 19"),
+        (&format!("{MINIMAL}\nalertmanager: []"), "alertmanager: unknown field"),
+        (
+            &format!("{MINIMAL}\nsources: [{{name: m, signal: Cals, query: a, namespaces: ['*']}}]"),
+            "sources[0].signal: unknown variant `Cals`, expected one of OpenConnections",
+        ),
+        (
+            &format!("{MINIMAL}\nsources: [{{name: m, signal: Calls, query: a}}]"),
+            "sources[0]: missing field `namespaces`",
+        ),
+        (&format!("{MINIMAL}\nprometheus: {{url: 'http://q'}}"), "duplicate mapping key: prometheus"),
+    ] {
+        let error = error(text);
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(error.contains(named), "{error:?} does not name {named:?}");
+    }
+}
+
+#[test]
+fn lists_and_texts_left_empty_are_as_if_left_out() {
+    let config = Config::from_yaml(&format!("{MINIMAL}\nalertmanagers:\nsources:\ncluster: ''\nrunbookUrl: ''"))
+        .expect("empty lists");
+    assert!(config.alertmanagers.is_empty() && config.cluster.is_none());
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Path::new("/nowhere/config.yaml")).expect_err("no file").to_string();
+    assert!(error.contains("/nowhere/config.yaml"), "{error}");
+}

@@ -1,0 +1,177 @@
+//! Asks Prometheus, or whatever speaks its API (Thanos, Mimir, VictoriaMetrics), for raw samples.
+//!
+//! `prometheus-http-query` builds and sends the request; the answer is decoded by our own types, since its types lose
+//! the warnings that tell a partial answer from a whole one. Bounded everywhere: two requests at a time, a deadline,
+//! 64 MiB per answer. Nothing is retried here: the next evaluation asks again.
+
+mod decode;
+mod failure;
+mod flights;
+
+pub use decode::decode;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use prometheus_http_query::{Client, InstantQueryBuilder};
+use reqwest::{
+    Response,
+    header::{self, HeaderValue},
+};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+use crate::{
+    decide::{FailureKind, Matrix, QueryFailure},
+    io::http::{self, Endpoint, HttpError},
+};
+use failure::{failure, no_reply, of_http, of_status};
+use flights::Flights;
+
+/// Requests at the same time. Prometheus runs 20 queries at once by default and shares them with every dashboard.
+const MAX_IN_FLIGHT: usize = 2;
+/// A query that has waited this long for its turn is given up.
+const MAX_WAIT: Duration = Duration::from_secs(120);
+/// The largest answer that is read, bytes after decompression.
+const MAX_BODY: usize = 64 * 1024 * 1024;
+/// The largest error or build information that is read, bytes.
+const MAX_SMALL_BODY: usize = 64 * 1024;
+
+/// One metrics backend. Clones share its limits and its answers.
+#[derive(Clone)]
+pub struct Prometheus {
+    backend: Arc<Backend>,
+    flights: Flights,
+}
+
+struct Backend {
+    client: Client,
+    endpoint: Endpoint,
+    turns: Semaphore,
+}
+
+/// What a backend says about itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendInfo {
+    /// Its version. `None` when it does not say.
+    pub version: Option<String>,
+    /// How far its clock is ahead of ours, seconds; known to within half of `round_trip`.
+    pub clock_ahead: f64,
+    /// How long the answer took.
+    pub round_trip: Duration,
+}
+
+impl Prometheus {
+    /// A backend at this endpoint. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// The endpoint's certificate authorities cannot be read.
+    pub fn new(endpoint: &Endpoint) -> Result<Self, HttpError> {
+        let client = Client::from(http::client(endpoint)?, endpoint.url.as_str())
+            .map_err(|error| HttpError::Client(error.to_string()))?;
+        let backend = Backend { client, endpoint: endpoint.clone(), turns: Semaphore::new(MAX_IN_FLIGHT) };
+        Ok(Self { backend: Arc::new(backend), flights: Flights::default() })
+    }
+
+    /// The samples that an instant query for a range vector (`metric{…}[5m]`) finds at a time, taken down to the
+    /// second. Equal queries within five seconds share one answer.
+    ///
+    /// # Errors
+    /// Every way in which there is no answer to judge by; an answer with warnings is not an error.
+    pub async fn read(&self, query: &str, at: Timestamp) -> Result<Arc<Matrix>, QueryFailure> {
+        let ask = || {
+            let (backend, query) = (Arc::clone(&self.backend), query.to_owned());
+            async move { backend.ask(&query, at).await.map(Arc::new) }
+        };
+        self.flights.share(query, at, ask).await
+    }
+
+    /// Asks who is there, and what time it is there.
+    ///
+    /// # Errors
+    /// The backend cannot be reached, refuses us, or does not speak Prometheus' API.
+    pub async fn probe(&self) -> Result<BackendInfo, QueryFailure> {
+        self.backend.probe().await
+    }
+}
+
+impl Backend {
+    async fn ask(&self, query: &str, at: Timestamp) -> Result<Matrix, QueryFailure> {
+        // Held until the answer is decoded, so that two bodies at most are in memory.
+        let _turn = self.turn().await?;
+        let body = self.query(self.client.query(query).at(at.as_second())).await?;
+        let bytes = body.len();
+        // Up to a fifth of a second of work: not on a thread that others wait for.
+        let matrix = tokio::task::spawn_blocking(move || decode(&body))
+            .await
+            .unwrap_or_else(|_| Err(failure(FailureKind::Unexpected, "the answer could not be decoded")))?;
+        tracing::debug!(query, bytes, series = matrix.series.len(), warnings = matrix.warnings.len(), "answered");
+        Ok(matrix)
+    }
+
+    async fn probe(&self) -> Result<BackendInfo, QueryFailure> {
+        let _turn = self.turn().await?;
+        let before = Timestamp::now();
+        // The time of the result, not the value of `time()`: VictoriaMetrics evaluates half a minute back and says so.
+        let body = self.query(self.client.query("vector(1)")).await?;
+        let after = Timestamp::now();
+        let theirs = decode::decode_time(&body)?;
+        let round_trip = after.duration_since(before);
+        let ours = before.as_duration().as_secs_f64() + round_trip.as_secs_f64() / 2.0;
+        let version = self.version().await;
+        Ok(BackendInfo { version, clock_ahead: theirs - ours, round_trip: round_trip.unsigned_abs() })
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, QueryFailure> {
+        match timeout(MAX_WAIT, self.turns.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(failure(FailureKind::Overloaded, "the query waited two minutes for its turn")),
+        }
+    }
+
+    async fn query(&self, query: InstantQueryBuilder) -> Result<Vec<u8>, QueryFailure> {
+        let mut query = query
+            .timeout(self.server_timeout())
+            // Thanos and VictoriaMetrics: an error instead of a partial answer. Others ignore it.
+            .query("partial_response", "false")
+            .query("deny_partial_response", "1")
+            // Compressing costs the server three times what the query costs.
+            .header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(value) = self.authorization().await? {
+            query = query.header(header::AUTHORIZATION, value);
+        }
+        let response = query.post_raw().await.map_err(|error| no_reply(&self.endpoint, &error))?;
+        self.body(response, MAX_BODY).await
+    }
+
+    /// The body of a success; a failure is told by its status and by what the API says in its body.
+    async fn body(&self, response: Response, limit: usize) -> Result<Vec<u8>, QueryFailure> {
+        let status = response.status();
+        if status.is_success() {
+            return http::read_capped(response, limit).await.map_err(|error| of_http(&self.endpoint, &error));
+        }
+        let body = http::read_capped(response, MAX_SMALL_BODY).await.unwrap_or_default();
+        Err(of_status(status, &body))
+    }
+
+    async fn authorization(&self) -> Result<Option<HeaderValue>, QueryFailure> {
+        http::authorization(&self.endpoint).await.map_err(|error| of_http(&self.endpoint, &error))
+    }
+
+    /// A little less than ours, milliseconds, so that the server's own sentence still arrives.
+    fn server_timeout(&self) -> i64 {
+        i64::try_from(self.endpoint.timeout.as_millis() * 9 / 10).unwrap_or(i64::MAX)
+    }
+
+    /// Not every backend says its version, and none has to.
+    async fn version(&self) -> Option<String> {
+        let mut request = self.client.inner().get(self.endpoint.join("api/v1/status/buildinfo"));
+        if let Some(value) = self.authorization().await.ok()? {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let body = self.body(request.send().await.ok()?, MAX_SMALL_BODY).await.ok()?;
+        decode::decode_version(&body)
+    }
+}
