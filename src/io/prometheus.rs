@@ -1,4 +1,4 @@
-//! Asks Prometheus, or whatever speaks its API (Thanos, Mimir, VictoriaMetrics), for raw samples.
+//! Asks Prometheus, or whatever speaks its API (Thanos, Mimir, `VictoriaMetrics`), for raw samples.
 //!
 //! `prometheus-http-query` builds and sends the request; the answer is decoded by our own types, since its types lose
 //! the warnings that tell a partial answer from a whole one. Bounded everywhere: two requests at a time, a deadline,

@@ -102,9 +102,10 @@ pub fn up(samples: &str) -> String {
     EMPTY.replace("[]", &format!(r#"[{{"metric":{{"__name__":"up","pod":"a"}},"values":[{samples}]}}]"#))
 }
 
-/// A file with this content, in a directory of this process.
+/// A file with this content, in cargo's directory for what tests write.
 pub fn file(name: &str, content: &str) -> std::path::PathBuf {
-    let directory = std::env::temp_dir().join(format!("grpc-hygiene-prometheus-{}", std::process::id()));
+    let directory =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prometheus-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
     let path = directory.join(name);
     std::fs::write(&path, content).expect("a file");

@@ -2,6 +2,7 @@
 //! `PROMETHEUS_BIN=/path/to/prometheus cargo test --test prometheus -- --ignored`.
 
 use std::{
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -11,14 +12,15 @@ use jiff::Timestamp;
 
 use crate::fake::{endpoint, file};
 
-/// Killed with the test.
-struct Server(Child);
+/// The process and its data. Both end with the test.
+struct Server(Child, PathBuf);
 
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself; then there is nothing to do.
         let _ = self.0.kill();
         let _ = self.0.wait();
+        let _ = std::fs::remove_dir_all(&self.1);
     }
 }
 
@@ -53,6 +55,7 @@ async fn a_real_prometheus_answers_with_its_own_samples() {
             .stderr(Stdio::null())
             .spawn()
             .expect("PROMETHEUS_BIN runs"),
+        data,
     );
     let prometheus = Prometheus::new(&endpoint(&format!("http://127.0.0.1:{port}"))).expect("a client");
 

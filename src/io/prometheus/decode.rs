@@ -100,7 +100,7 @@ struct Wire<T> {
     #[serde(default = "none")]
     data: Option<T>,
     warnings: Option<Vec<String>>,
-    /// VictoriaMetrics: storage nodes were missing.
+    /// `VictoriaMetrics`: storage nodes were missing.
     is_partial: Option<bool>,
     error_type: Option<String>,
     error: Option<String>,
