@@ -83,7 +83,7 @@ start_control_plane() {
   mkdir -p "$CLUSTER_DIR/etcd"
   chmod 700 "$CLUSTER_DIR/etcd"
   start_etcd "$ETCD_URL" "$ETCD_PEER_URL" "$CLUSTER_DIR/etcd"
-  ready etcd 30 etcd_is_healthy
+  ready etcd 30 etcd_is_healthy "${ETCD_URL##*:}"
   start kube-apiserver "$BIN/kube-apiserver" --etcd-servers="$ETCD_URL" --bind-address="$GATEWAY" --advertise-address="$GATEWAY" \
     --secure-port=6443 --tls-cert-file="$PKI/apiserver.crt" --tls-private-key-file="$PKI/apiserver.key" \
     --token-auth-file="$PKI/tokens.csv" --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
@@ -103,9 +103,4 @@ start_control_plane() {
   ready kube-controller-manager 30 kube get serviceaccount default
 }
 
-# etcd_is_healthy [PORT]: etcd's own client is not built; its health page is plain HTTP, which bash can speak.
-etcd_is_healthy() (
-  exec 3<>"/dev/tcp/127.0.0.1/${1:-${ETCD_URL##*:}}" || exit 1
-  printf 'GET /health HTTP/1.0\r\n\r\n' >&3
-  grep -q '"health":"true"' <&3
-)
+etcd_is_healthy() { page_says "$1" /health '"health":"true"'; }

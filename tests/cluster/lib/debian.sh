@@ -7,7 +7,7 @@ BUILDER_PACKAGES=(dash coreutils gcc libc6-dev ca-certificates)
 
 # unpack TREE PACKAGE...: downloads and unpacks onto a merged-usr tree.
 unpack() {
-  local tree=$1 downloads folder
+  local tree=$1 downloads folder package
   shift
   command -v apt-get >/dev/null || fail "base images are made of Debian packages, and this host has no apt-get"
   mkdir -p "$tree"/usr/{bin,sbin,lib,lib64} "$tree"/{etc,tmp}
@@ -24,13 +24,12 @@ unpack() {
   cat "$tree"/usr/share/ca-certificates/mozilla/*.crt >"$tree/etc/ssl/certs/ca-certificates.crt" 2>/dev/null || true
 }
 
-# with_dependencies PACKAGE...: the closure of Depends, by name.
+# with_dependencies PACKAGE...: the closure of Depends, by name; names that others only provide have no entry of their own.
 with_dependencies() {
-  apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances "$@" |
-    grep '^[a-z0-9]' | sort -u | while read -r package; do
-    # Names that are only provided by others have no version of their own.
-    if apt-cache show --no-all-versions "$package" >/dev/null 2>&1; then echo "$package"; fi
-  done
+  local names
+  mapfile -t names < <(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
+    --no-enhances "$@" | grep '^[a-z0-9]' | sort -u)
+  { apt-cache show --no-all-versions "${names[@]}" 2>/dev/null || true; } | sed -n 's/^Package: //p' | sort -u
 }
 
 make_runtime_base() {
@@ -66,7 +65,7 @@ make_rust_builder() {
   ln -sf gcc "$tree/usr/bin/cc"
   mkdir -p "$tree"/usr/local/{bin,lib,cargo}
   cp -L "$sysroot"/bin/{cargo,rustc} "$tree/usr/local/bin/"
-  cp -a "$sysroot"/lib/*.so "$tree/usr/local/lib/"
+  cp -a "$sysroot"/lib/*.so* "$tree/usr/local/lib/"
   mkdir -p "$tree/usr/local/lib/rustlib"
   cp -a "$sysroot/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')" "$tree/usr/local/lib/rustlib/"
   local_image rust-builder "$tree" --env CARGO_HOME=/usr/local/cargo --env PATH=/usr/local/bin:/usr/bin:/bin

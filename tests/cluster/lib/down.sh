@@ -22,14 +22,7 @@ cluster_down() {
     say "stopping $name"
     stop "$name"
   done
-  if [[ $EUID == 0 ]]; then
-    kill_shims
-    kill_pod_processes
-    unmount_all
-    remove_cgroups
-    remove_network
-    rm -rf "$RUNTIME_STATE"
-  fi
+  undo_host_changes
   rm -rf "$KUBELET_ROOT" "$PKI" "$CLUSTER_DIR"/{etcd,cni,pids} "$ADMIN_KUBECONFIG" "$CLUSTER_DIR"/{audit*.log,resolv.conf,*.yaml,containerd.toml}
   if [[ $all == --all ]]; then
     api_down
@@ -37,6 +30,23 @@ cluster_down() {
     rmdir "$CLUSTER_DIR" 2>/dev/null || true
   fi
   say "the cluster is down"
+}
+
+# What is found by a general name (a pod's cgroup, a shim, a chain) is ours only if we made such things here, and nobody
+# else's runtime or kubelet has come since.
+undo_host_changes() {
+  local stranger
+  [[ -e $HOST_CHANGED ]] || return 0
+  if stranger=$(foreign_listener); then
+    say "$stranger, so cgroups, processes and iptables rules are left as they are"
+    return
+  fi
+  kill_shims
+  kill_pod_processes
+  unmount_all
+  remove_cgroups
+  remove_network
+  rm -rf "$RUNTIME_STATE" "$HOST_CHANGED"
 }
 
 cluster_status() {

@@ -9,6 +9,8 @@ RUNTIME_SOCKET=/run/containerd/containerd.sock
 RUNTIME_STATE=/run/grpc-hygiene-test
 RUNTIME_ROOT=$CLUSTER_DIR/containerd
 KUBELET_ROOT=$CLUSTER_DIR/kubelet
+# There from the first change of this host until all are undone.
+HOST_CHANGED=$CLUSTER_DIR/host-is-changed
 
 cni_plugins() {
   local folder
@@ -35,8 +37,9 @@ firewall_rules() {
 
 start_network() {
   mkdir -p "$CLUSTER_DIR/cni"
+  touch "$HOST_CHANGED"
   render "$HERE/config/network.conflist" NETWORK="$NETWORK" BRIDGE="$BRIDGE" IPAM="$CLUSTER_DIR/cni/ipam" \
-    POD_RANGE="$POD_RANGE" GATEWAY="$GATEWAY" >"$CLUSTER_DIR/cni/10-bridge.conflist"
+    POD_RANGE="$POD_RANGE" GATEWAY="$GATEWAY" SERVICE_RANGE="$SERVICE_RANGE" >"$CLUSTER_DIR/cni/10-bridge.conflist"
   modprobe br_netfilter 2>/dev/null || true
   if ! ip link show "$BRIDGE" >/dev/null 2>&1; then ip link add "$BRIDGE" type bridge; fi
   ip addr replace "$GATEWAY/${POD_RANGE#*/}" dev "$BRIDGE"
@@ -54,7 +57,7 @@ start_network() {
 }
 
 start_containerd() {
-  mkdir -p "$RUNTIME_ROOT" "$RUNTIME_STATE" "$(dirname "$RUNTIME_SOCKET")"
+  mkdir -p "$RUNTIME_ROOT" "$RUNTIME_STATE" /run/containerd
   render "$HERE/config/containerd.toml" ROOT="$RUNTIME_ROOT" STATE="$RUNTIME_STATE" SOCKET="$RUNTIME_SOCKET" \
     CNI_BIN="$(cni_plugins)" CNI_CONF="$CLUSTER_DIR/cni" >"$CLUSTER_DIR/containerd.toml"
   start containerd containerd --config "$CLUSTER_DIR/containerd.toml"
@@ -66,10 +69,10 @@ start_kubelet() {
   : >"$CLUSTER_DIR/resolv.conf"
   render "$HERE/config/kubelet.yaml" GATEWAY="$GATEWAY" DNS_IP="$DNS_IP" PKI="$PKI" SOCKET="$RUNTIME_SOCKET" ROOT="$KUBELET_ROOT" \
     RESOLV_CONF="$CLUSTER_DIR/resolv.conf" POD_LOGS="$LOGS/pods" >"$CLUSTER_DIR/kubelet.yaml"
-  # Housekeeping as often as Prometheus scrapes, or every second sample of cAdvisor would be an old one.
+  # cAdvisor stretches its housekeeping at random up to twofold: 3 s gives a new sample to most scrapes of 5 s.
   start kubelet "$BIN/kubelet" --config="$CLUSTER_DIR/kubelet.yaml" --kubeconfig="$PKI/kubelet.kubeconfig" \
     --root-dir="$KUBELET_ROOT" --cert-dir="$KUBELET_ROOT/pki" --node-ip="$GATEWAY" --hostname-override="$NODE_NAME" \
-    --housekeeping-interval=5s
+    --housekeeping-interval=3s
 }
 
 start_kube_proxy() {
@@ -78,8 +81,10 @@ start_kube_proxy() {
   start kube-proxy "$BIN/kube-proxy" --config="$CLUSTER_DIR/kube-proxy.yaml"
 }
 
+# The API server believes a dead kubelet for 40 s: ask the kubelet as well.
 node_is_ready() {
-  [[ $(kube get node "$NODE_NAME" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]
+  page_says 10248 /healthz '^ok' &&
+    [[ $(kube get node "$NODE_NAME" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]
 }
 
 start_node() {
@@ -99,13 +104,14 @@ kill_pod_processes() {
 }
 
 remove_containers() {
-  local id spec
+  local id netns
   is_running containerd || return 0
   for id in $(containerd_ctl containers ls -q); do
-    spec=$(containerd_ctl containers info "$id" 2>/dev/null | grep -o '"/var/run/netns/cni-[^"]*"' | tr -d '"' | sort -u || true)
+    netns=$(containerd_ctl containers info "$id" 2>/dev/null | grep -o '"/var/run/netns/cni-[^"]*"' | tr -d '"' | sort -u || true)
     containerd_ctl tasks rm --force "$id" >/dev/null 2>&1 || true
     containerd_ctl containers rm "$id" >/dev/null 2>&1 || true
-    if [[ -n $spec ]]; then ip netns del "${spec##*/}" 2>/dev/null || true; fi
+    if [[ -n $netns ]]; then ip netns del "${netns##*/}" 2>/dev/null || true; fi
+    rm -f /var/lib/cni/results/*-"$id"-*
   done
 }
 
@@ -113,7 +119,8 @@ remove_containers() {
 kill_shims() {
   local folder
   for folder in /proc/[0-9]*; do
-    if tr '\0' ' ' <"$folder/cmdline" 2>/dev/null | grep -q "containerd-shim.*-namespace k8s.io .*-address $RUNTIME_SOCKET "; then
+    # A process may end while we look at it.
+    if { tr '\0' ' ' <"$folder/cmdline"; } 2>/dev/null | grep -q "containerd-shim.*-namespace k8s.io .*-address $RUNTIME_SOCKET "; then
       kill -KILL "${folder#/proc/}" 2>/dev/null || true
     fi
   done
@@ -131,11 +138,17 @@ remove_cgroups() {
 }
 
 remove_network() {
+  local chain
   if [[ -x $BIN/kube-proxy ]]; then "$BIN/kube-proxy" --cleanup >/dev/null 2>&1 || true; fi
+  # What kube-proxy's own cleanup forgets.
+  for chain in INPUT OUTPUT; do iptables -w -D "$chain" -j KUBE-FIREWALL 2>/dev/null || true; done
+  iptables -w -F KUBE-FIREWALL 2>/dev/null || true
+  iptables -w -X KUBE-FIREWALL 2>/dev/null || true
   firewall_rules -D || true
   ip link del "$BRIDGE" 2>/dev/null || true
-  find /var/lib/cni/results -name "$NETWORK-*" -delete 2>/dev/null || true
+  rm -f /var/lib/cni/results/"$NETWORK"-* /var/lib/kubelet/device-plugins/kubelet.sock
   find /var/log/containers -lname "$LOGS/*" -delete 2>/dev/null || true
+  rmdir /var/lib/cni/results /var/lib/cni /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet 2>/dev/null || true
   if [[ -e $CLUSTER_DIR/forwarding-was-off ]]; then
     sysctl -qw net.ipv4.ip_forward=0
     rm -f "$CLUSTER_DIR/forwarding-was-off"

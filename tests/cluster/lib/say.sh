@@ -22,6 +22,13 @@ wait_for() {
   done
 }
 
+# page_says PORT PATH TEXT: whether a plain page on loopback holds the text; for health checks, without curl.
+page_says() (
+  exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
+  printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&3
+  grep -q "$3" <&3
+)
+
 # hash_of PATH...: one hash of the names and contents of all files under the paths, missing ones left out.
 hash_of() {
   local path
@@ -42,9 +49,12 @@ render() {
   sed "$script" "$template"
 }
 
-# take_lock NAME: one command of a kind at a time; the lock goes with this process.
+# take_lock NAME: one command of a kind at a time; the lock goes with this process, which may ask for it again.
+declare -A HELD=()
 take_lock() {
   local lock=$CLUSTER_DIR/locks/$1 descriptor
+  [[ -z ${HELD[$1]:-} ]] || return 0
+  HELD[$1]=yes
   mkdir -p "$CLUSTER_DIR/locks"
   exec {descriptor}>"$lock"
   if ! flock --nonblock "$descriptor"; then
