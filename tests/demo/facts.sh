@@ -1,0 +1,82 @@
+# What the demo reads: pods and the policy from the Kubernetes API, figures from Prometheus, alerts from Alertmanager,
+# the last two through the API server, so that nothing needs a route into the cluster. It changes nothing.
+# shellcheck shell=bash disable=SC2034
+
+SHOP=shop
+HOME_NAMESPACE=grpc-hygiene-demo
+RELEASE=grpc-hygiene
+POLICY=clients
+OURS=grpc-hygiene.io/demo=true
+PROMETHEUS_URL=${PROMETHEUS_URL:-http://prometheus.monitoring:9090}
+ALERTMANAGER_URL=${ALERTMANAGER_URL:-http://alertmanager.monitoring:9093}
+
+shop() { kubectl --namespace "$SHOP" "$@"; }
+operator() { kubectl --namespace "$HOME_NAMESPACE" "$@"; }
+
+# through_api URL PATH: asks a service inside the cluster, given by the address that the operator uses.
+through_api() {
+  local parts='^(https?)://([^.:/]+)\.([^.:/]+)[^:/]*(:([0-9]+))?(/.*)?$'
+  [[ $1 =~ $parts ]] || fail "$1 is not like http://SERVICE.NAMESPACE:PORT"
+  kubectl get --raw "/api/v1/namespaces/${BASH_REMATCH[3]}/services/${BASH_REMATCH[1]}:${BASH_REMATCH[2]}:${BASH_REMATCH[5]:-80}/proxy${BASH_REMATCH[6]%/}$2"
+}
+
+# figure QUERY: the value of an instant query as an integer, 0 when there is none.
+figure() {
+  local query
+  query=$(jq -rn --arg query "$1" '$query | @uri')
+  through_api "$PROMETHEUS_URL" "/api/v1/query?query=$query" | jq -r '.data.result[0].value[1] // "0" | tonumber | round'
+}
+
+# pods_of WORKLOAD: its pods that are not on their way out, as a|b for a query.
+pods_of() {
+  shop get pods --selector "app.kubernetes.io/name=$1" --output json |
+    jq -r '[.items[] | select(.metadata.deletionTimestamp == null) | .metadata.name] | join("|")'
+}
+
+connections_of() { figure "sum(grpc_subchannel_open_connections{namespace=\"$SHOP\",pod=~\"$1\"})"; }
+memory_of() { figure "sum(max by (pod) (container_memory_working_set_bytes{namespace=\"$SHOP\",container=\"shop\",pod=~\"$1\"})) / 2^20"; }
+
+# identity_of WORKLOAD: a line for each pod with uid, restarts and how many of our annotations it carries.
+identity_of() {
+  shop get pods --selector "app.kubernetes.io/name=$1" --output json | jq -r '.items | sort_by(.metadata.name)[] |
+    "\(.metadata.name)  uid \(.metadata.uid)  restarts \(.status.containerStatuses[0].restartCount)  annotations of ours \(
+      [.metadata.annotations // {} | keys[] | select(startswith("grpc-hygiene.io/"))] | length)"'
+}
+
+uids_of() { shop get pods --selector "app.kubernetes.io/name=$1" --output 'jsonpath={range .items[*]}{.metadata.uid}{"\n"}{end}' | sort; }
+
+policy() { shop get gcpol "$POLICY" --output json; }
+
+condition_is() { [[ $(shop get gcpol "$POLICY" --output "jsonpath={.status.conditions[?(@.type==\"$1\")].status}") == "$2" ]]; }
+
+# When the first leaking call was made: the clients begin with their containers. Seconds since 1970.
+first_leaking_call() {
+  shop get pods --selector app.kubernetes.io/name=orders-leaky --output json |
+    jq -r '[.items[].status.containerStatuses[0].state.running.startedAt | fromdate] | min'
+}
+
+alerts() {
+  through_api "$ALERTMANAGER_URL" /api/v2/alerts |
+    jq --arg namespace "$SHOP" '[.[] | select(.labels.namespace == $namespace and (.labels | has("diagnosis")))]'
+}
+
+alert_fires() { [[ $(alerts | jq length) -gt 0 ]]; }
+
+leaky_pod_is_annotated() { [[ $(identity_of orders-leaky) == *"ours "[1-9]* ]]; }
+
+restart_is_counted() { [[ $(policy | jq '.status.counts.restartsLastDay // 0') -ge 1 ]]; }
+
+# What a person needs who must find out why the demo failed.
+diagnose() {
+  {
+    printf '\n--- policy\n'
+    policy | jq -c '.status | del(.offenders[]?.figures)'
+    printf '\n--- pods\n'
+    kubectl get pods --all-namespaces --output wide
+    printf '\n--- events\n'
+    shop get events --sort-by=.lastTimestamp | tail -n 15
+    printf '\n--- the operator\n'
+    operator logs "deployment/$RELEASE" --tail=30
+    operator get events | tail -n 10
+  } >&2 2>&1 || true
+}
