@@ -6,11 +6,13 @@
 mod crd;
 mod duration;
 pub mod names;
+mod resource;
 mod spec;
 mod status;
 
 pub use crd::{custom_resources, unknown_fields, yaml};
 pub use duration::{DurationText, InvalidDuration, parse_duration, print_duration};
+pub use resource::{PolicyResource, Reach};
 pub use spec::{
     AlertSpec, AnnotateSpec, ClusterGrpcClientPolicy, ClusterGrpcClientPolicySpec, GrpcClientPolicy,
     GrpcClientPolicySpec, Mode, PolicyRules, RemediationSpec, RestartMethod, RestartSpec, Severity, SourcesSpec,

@@ -8,6 +8,7 @@
 
 mod assess;
 mod diagnose;
+pub mod discover;
 mod finding;
 mod forecast;
 pub mod gather;

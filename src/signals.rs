@@ -93,7 +93,7 @@ impl Signal {
 
 /// Which labels of a series say whom it is about. The first label that is present counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Labels {
     /// The label that holds the namespace; queries are pinned by it.
     pub namespace: String,

@@ -10,12 +10,18 @@ use serde_json::Value;
 
 use super::{ClusterGrpcClientPolicy, GrpcClientPolicy};
 
+/// The most expressions in a label selector.
+const MAX_EXPRESSIONS: i64 = 32;
+
 /// Both definitions, rules included, in the order in which they are printed.
 #[must_use]
 pub fn custom_resources() -> [CustomResourceDefinition; 2] {
     [
         with_rules(GrpcClientPolicy::crd(), shared_rules()),
-        with_rules(ClusterGrpcClientPolicy::crd(), [shared_rules(), vec![namespace_selector_rule()]].concat()),
+        with_rules(
+            ClusterGrpcClientPolicy::crd(),
+            [shared_rules(), vec![namespace_selector_rule(), operators_rule("namespaceSelector")]].concat(),
+        ),
     ]
 }
 
@@ -78,8 +84,18 @@ fn with_rules(mut crd: CustomResourceDefinition, rules: Vec<ValidationRule>) -> 
         });
     if let Some(spec) = spec {
         spec.x_kubernetes_validations = Some(rules);
+        bound_selectors(spec);
     }
     crd
+}
+
+/// Selectors get sizes, for the API server refuses rules whose cost it cannot bound.
+fn bound_selectors(spec: &mut JSONSchemaProps) {
+    for selector in ["selector", "namespaceSelector"] {
+        let fields = spec.properties.as_mut().and_then(|it| it.get_mut(selector)?.properties.as_mut());
+        let Some(expressions) = fields.and_then(|it| it.get_mut("matchExpressions")) else { continue };
+        expressions.max_items = Some(MAX_EXPRESSIONS);
+    }
 }
 
 fn rule(field: &str, rule: String, message: &str) -> ValidationRule {
@@ -122,6 +138,7 @@ fn shared_rules() -> Vec<ValidationRule> {
                 .into(),
             "selector may not be empty: to watch every pod, write allPods: true instead",
         ),
+        operators_rule("selector"),
         between(".interval", "", 5, 3_600, "interval must be between 5s and 1h"),
         between(".window", "", 5 * MINUTE, 7 * DAY, "window must be between 5m and 7d"),
         rule(
@@ -184,6 +201,22 @@ fn shared_rules() -> Vec<ValidationRule> {
             "remediation.restart.maxUnavailable must be a number of at least 1 or a percentage from 1% to 100%",
         ),
     ]
+}
+
+/// What the schema of a label selector, which is Kubernetes' own, leaves open.
+fn operators_rule(selector: &str) -> ValidationRule {
+    let expressions = format!("self.{selector}.matchExpressions");
+    rule(
+        &format!(".{selector}.matchExpressions"),
+        format!(
+            "!has(self.{selector}) || !has({expressions}) || {expressions}.all(it, it.operator in ['In', 'NotIn'] \
+             ? has(it.values) && size(it.values) > 0 \
+             : it.operator in ['Exists', 'DoesNotExist'] && (!has(it.values) || size(it.values) == 0))"
+        ),
+        &format!(
+            "{selector}.matchExpressions: operator must be In or NotIn with values, or Exists or DoesNotExist without"
+        ),
+    )
 }
 
 fn namespace_selector_rule() -> ValidationRule {

@@ -103,7 +103,7 @@ pub struct PolicyRules {
     #[serde(default)]
     pub mode: Mode,
 
-    /// Stops evaluation. Status keeps what was last known, and alerts that fire are resolved.
+    /// Stops evaluation. Status keeps what was last known; alerts that fire run out within five minutes.
     #[serde(default)]
     pub suspend: bool,
 
@@ -342,8 +342,5 @@ fn default_window() -> DurationText {
 }
 
 fn int_or_percent(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "x-kubernetes-int-or-string": true,
-        "anyOf": [{"type": "integer"}, {"type": "string"}],
-    })
+    schemars::json_schema!({"x-kubernetes-int-or-string": true})
 }

@@ -17,7 +17,7 @@ pub struct GrpcClientPolicyStatus {
     /// `Ready`, `Reconciling`, `Stalled`, `DataSourceReachable`, `DataFresh`, `Violating`.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// When the policy was last evaluated. Written with the next change or once a minute, whichever is first.
+    /// When the policy was last evaluated. Written with the next change, or after five minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_evaluation_time: Option<Time>,
     /// The last value of the annotation `grpc-hygiene.io/requestedAt` that was handled.

@@ -103,9 +103,12 @@ fn facts(policy: &Policy, observation: &Observation, now: Timestamp) -> Result<F
     }
     let from = judged_from(policy, observation, now).map_err(doubt)?;
     let rise = |signal| observation.measured(signal).map(|it| best_rise(signal, it, from, now)).transpose();
+    // A short history of what merely confirms is the same as none: it withholds confirmation, not the judgement.
+    let confirming =
+        |signal| rise(signal).or_else(|why| if matches!(why, Why::TooShort { .. }) { Ok(None) } else { Err(why) });
     let connections = rise(Signal::OpenConnections).map_err(doubt)?;
-    let memory = rise(Signal::Memory).map_err(doubt)?;
-    let goroutines = rise(Signal::Goroutines).map_err(doubt)?;
+    let memory = confirming(Signal::Memory).map_err(doubt)?;
+    let goroutines = confirming(Signal::Goroutines).map_err(doubt)?;
     let span_from = connections.as_ref().map_or(from, |it| it.from);
     let counted = |signal| observation.measured(signal).map(|it| increase(since(&it.samples, span_from)));
     let mut facts = Facts {
@@ -249,3 +252,6 @@ fn measure(floors: &[Sample], now: f64) -> Option<Rise> {
         trend,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,3 +225,6 @@ fn most_urgent_first(a: &Case, b: &Case) -> Ordering {
         .then(b.growth.confidence.percent().total_cmp(&a.growth.confidence.percent()))
         .then_with(|| a.target.subject.cmp(&b.target.subject))
 }
+
+#[cfg(test)]
+mod tests;

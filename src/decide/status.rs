@@ -363,3 +363,6 @@ fn set_condition(
         None => all.push(condition),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,6 +94,13 @@ mod tests {
     }
 
     #[test]
+    fn one_label_can_be_named_without_the_others_and_a_misspelt_one_is_refused() {
+        let labels: Labels = serde_json::from_str(r#"{"pod": "k8s_pod_name"}"#).expect("labels");
+        assert_eq!(labels, Labels { pod: "k8s_pod_name".into(), ..Labels::default() });
+        assert!(serde_json::from_str::<Labels>(r#"{"pods": "k8s_pod_name"}"#).is_err());
+    }
+
+    #[test]
     fn a_source_that_cannot_work_says_which_field_is_wrong() {
         let error = |it: CustomSource| it.parse().expect_err("must be refused").to_string();
         assert!(error(source("mesh", "sum(", &["*"])).contains("sources[\"mesh\"].query"));

@@ -1,0 +1,26 @@
+# What people type. The work is in tests/run, tests/demo/* and tests/cluster/cluster; `make help` lists the targets.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down try test lint generate
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## the main job for real: a cluster, a leak, a finding, an alert, a restart (root; first run about 25 minutes, then 5)
+	@tests/demo/demo
+
+demo-down: ## remove everything that the demo made
+	@tests/demo/demo --down
+
+try: ## the same finding without root and without a cluster: plain processes on loopback (about 3 minutes once built)
+	@tests/demo/try
+
+test: ## all tests: unit, wire, real API server, real cluster (root for the last; about 30 minutes)
+	@tests/run
+
+lint: ## what CI checks besides tests: format, clippy, docs, licences, chart, scripts
+	@tests/lint
+
+generate: ## write the files that are generated from the code
+	cargo run --quiet --locked -- crd --output-dir crds
+	cp crds/*.yaml charts/grpc-hygiene/files/crds/

@@ -1,0 +1,191 @@
+//! Every flag and every environment variable. Nothing else in the program reads the environment, but for libraries:
+//! `KUBECONFIG` and the pod's service account for the Kubernetes API, the finer `OTEL_*` settings for traces.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args as Fields, Parser, Subcommand, ValueEnum};
+
+/// Finds gRPC clients that leak connections, names the cause, alerts, and restarts them safely when told to.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "grpc-hygiene", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How much to log: error, warn, info, debug, trace, or a filter such as `grpc_hygiene=debug,kube=warn`.
+    #[arg(
+        long,
+        global = true,
+        env = "GRPC_HYGIENE_LOG",
+        default_value = "info",
+        value_name = "FILTER",
+        display_order = 100
+    )]
+    pub log_level: String,
+    /// How to log. Logs go to standard error.
+    #[arg(
+        long,
+        global = true,
+        env = "GRPC_HYGIENE_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT",
+        display_order = 101
+    )]
+    pub log_format: LogFormat,
+    /// Where to send traces (OTLP over HTTP). Not set: no traces. The other OTEL_* variables work, too.
+    #[arg(long, global = true, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", display_order = 102)]
+    pub otlp_endpoint: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  # Judge one policy now, with nothing but a Prometheus
+  grpc-hygiene check -f policy.yaml --prometheus http://localhost:9090
+
+  # Judge all policies of the cluster of your kubeconfig
+  grpc-hygiene check --prometheus http://localhost:9090
+
+  # Why is this pod judged as it is?
+  grpc-hygiene explain orders-7d9f-abcde -n shop --prometheus http://localhost:9090
+
+  # Install the custom resources by hand
+  grpc-hygiene crd | kubectl apply -f -
+
+Placed in the PATH as kubectl-grpc_hygiene, it is also `kubectl grpc-hygiene`.";
+
+/// How to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator.
+    Run(RunArgs),
+    /// Judge policies once, print the verdicts and what would be done; change nothing.
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
+    /// Show every signal, trend, threshold and verdict of one pod, and what holds an action back.
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(ExplainArgs),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crd(CrdArgs),
+    /// Remove our annotations from pods and workloads. The chart runs it when it is uninstalled.
+    Cleanup,
+}
+
+const CHECK_HELP: &str = "\
+Exit codes:
+  0  every container that could be judged is clean
+  1  somebody breaks a policy
+  2  nothing could be judged, or the question was wrong
+
+Examples:
+  grpc-hygiene check -f policy.yaml --prometheus http://localhost:9090
+  grpc-hygiene check -n shop --config /etc/grpc-hygiene/config.yaml -o json";
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  grpc-hygiene explain orders-7d9f-abcde -n shop --prometheus http://localhost:9090
+  grpc-hygiene explain orders-1 -n shop -f policy.yaml --prometheus http://localhost:9090";
+
+/// Flags of `run`.
+#[derive(Clone, Debug, Fields)]
+pub struct RunArgs {
+    /// The operator's configuration file.
+    #[arg(long, env = "GRPC_HYGIENE_CONFIG", value_name = "FILE")]
+    pub config: PathBuf,
+    /// Where to serve /livez, /readyz and /metrics.
+    #[arg(long, env = "GRPC_HYGIENE_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// The operator's own namespace: its lease and its ledgers live there.
+    #[arg(long, env = "GRPC_HYGIENE_NAMESPACE", value_name = "NAMESPACE")]
+    pub namespace: String,
+    /// This replica's name in the lease. Must differ between replicas: use the pod's name and UID.
+    #[arg(long, env = "GRPC_HYGIENE_IDENTITY", value_name = "NAME")]
+    pub identity: String,
+}
+
+/// Where metrics are read and which policies are meant.
+#[derive(Clone, Debug, Fields)]
+pub struct SourceArgs {
+    /// The metrics backend's address. Instead of --config.
+    #[arg(
+        long,
+        env = "GRPC_HYGIENE_PROMETHEUS",
+        value_name = "URL",
+        conflicts_with = "config",
+        required_unless_present = "config"
+    )]
+    pub prometheus: Option<String>,
+    /// The operator's configuration file: address, credentials and custom sources.
+    #[arg(long, env = "GRPC_HYGIENE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Read policies from this file instead of the cluster. `-` is standard input.
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Look at this namespace. Default: the policy's own, else all that have policies.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Ask no Kubernetes API: the targets are whoever has series. Needs --filename.
+    #[arg(long, requires = "file")]
+    pub offline: bool,
+    /// The namespace that the operator runs in: its ledgers of restarts live there.
+    #[arg(long, env = "GRPC_HYGIENE_NAMESPACE", default_value = "grpc-hygiene", value_name = "NAMESPACE")]
+    pub operator_namespace: String,
+}
+
+/// Flags of `check`.
+#[derive(Clone, Debug, Fields)]
+pub struct CheckArgs {
+    /// Where metrics are read and which policies are meant.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// How to print.
+    #[arg(short, long, default_value = "table")]
+    pub output: Output,
+}
+
+/// Flags of `explain`.
+#[derive(Clone, Debug, Fields)]
+pub struct ExplainArgs {
+    /// The pod's name.
+    pub pod: String,
+    /// Where metrics are read and which policies are meant.
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+/// Flags of `crd`.
+#[derive(Clone, Debug, Fields)]
+pub struct CrdArgs {
+    /// Write one file per definition into this folder instead of printing.
+    #[arg(long, value_name = "FOLDER")]
+    pub output_dir: Option<PathBuf>,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For machines.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,27 @@
+//! The commands: thin drivers over `decide` and `io`. Nothing is decided here.
+
+mod check;
+mod cleanup;
+mod crd;
+mod explain;
+mod judge;
+mod policies;
+mod run;
+
+use std::process::ExitCode;
+
+use crate::args::Command;
+
+/// Runs a command and says how the process ends.
+///
+/// # Errors
+/// The command could not do its work; the process ends with 2.
+pub async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(args) => run::run(args).await,
+        Command::Check(args) => check::check(&args).await,
+        Command::Explain(args) => explain::explain(&args).await,
+        Command::Crd(args) => crd::crd(&args),
+        Command::Cleanup => cleanup::cleanup().await,
+    }
+}

@@ -1,0 +1,113 @@
+//! Judging policies once, as the controller would, and acting on nothing: what `check` and `explain` share.
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use kube::Client;
+
+use super::policies::{Known, KnownReach, from_cluster, from_file};
+use crate::{
+    args::SourceArgs,
+    decide::{Finding, History, Observation, Plan, Policy, assess, plan},
+    io::{
+        config::Config,
+        observe::{Eyes, observe, observe_without_cluster, scope_of},
+        pods::Owners,
+        prometheus::Prometheus,
+        recall::recall,
+    },
+    signals::Scope,
+};
+
+/// One policy, judged now.
+pub struct Judged {
+    /// `namespace/name`, or `name`.
+    pub key: String,
+    /// The policy.
+    pub policy: Policy,
+    /// What was seen.
+    pub observations: Vec<Observation>,
+    /// The verdicts, in the order of the observations.
+    pub findings: Vec<Finding>,
+    /// What would be done.
+    pub plan: Plan,
+}
+
+/// Judges all policies that the arguments mean.
+///
+/// # Errors
+/// There is no policy, one cannot work, or the metrics backend or the Kubernetes API cannot be asked at all.
+pub async fn judge(args: &SourceArgs) -> anyhow::Result<Vec<Judged>> {
+    let SourceArgs { prometheus, config, file, namespace, offline, operator_namespace } = args;
+    let config = match (config, prometheus) {
+        (Some(path), _) => Config::load(path)?,
+        (None, Some(url)) => Config::with_prometheus(url).context("--prometheus")?,
+        (None, None) => bail!("give --prometheus or --config"),
+    };
+    let prometheus = Prometheus::new(&config.prometheus)?;
+    prometheus.probe().await.with_context(|| format!("cannot use {}", config.prometheus.address()))?;
+    let eyes = Eyes { prometheus: &prometheus, config: &config };
+    let client = if *offline { None } else { Some(connect().await?) };
+    let known = match (file, &client) {
+        (Some(path), _) => from_file(path)?,
+        (None, Some(client)) => from_cluster(client, namespace.as_deref()).await?,
+        (None, None) => bail!("--offline needs --filename"),
+    };
+    if known.is_empty() {
+        bail!("there is no policy{}", namespace.as_ref().map_or_else(String::new, |it| format!(" in namespace {it}")));
+    }
+    let mut judged = Vec::new();
+    for known in known {
+        let key = known.key.clone();
+        let world = World { eyes: &eyes, client: client.as_ref(), operator_namespace };
+        judged.push(world.judge(known, namespace.as_deref()).await.with_context(|| format!("policy {key}"))?);
+    }
+    Ok(judged)
+}
+
+async fn connect() -> anyhow::Result<Client> {
+    Client::try_default()
+        .await
+        .context("no Kubernetes cluster is configured; to judge by metrics alone, add --offline and -f FILE")
+}
+
+struct World<'a> {
+    eyes: &'a Eyes<'a>,
+    client: Option<&'a Client>,
+    operator_namespace: &'a str,
+}
+
+impl World<'_> {
+    async fn judge(&self, known: Known, namespace: Option<&str>) -> anyhow::Result<Judged> {
+        let policy = Policy::parse(&known.rules)?;
+        let scope = self.scope(&known, namespace).await?;
+        let now = Timestamp::now();
+        let observations = match self.client {
+            Some(client) => observe(self.eyes, client, &Owners::default(), &policy, &known.key, &scope, now).await?,
+            None => observe_without_cluster(self.eyes, &policy, &scope, now).await?,
+        };
+        let findings: Vec<Finding> = observations.iter().map(|it| assess(&policy, it, now)).collect();
+        let history = match self.client {
+            Some(client) => {
+                recall(client, self.operator_namespace, &policy, &known.key, known.status.as_ref(), &findings).await
+            }
+            None => History { policy: known.key.clone(), ..History::default() },
+        };
+        let plan = plan(&policy, &findings, &history, now);
+        Ok(Judged { key: known.key, policy, observations, findings, plan })
+    }
+
+    async fn scope(&self, known: &Known, namespace: Option<&str>) -> anyhow::Result<Scope> {
+        let chosen = namespace.map(str::to_owned);
+        let one = |name: String| Scope::new([name]).context("name the namespace with --namespace");
+        match (&known.reach, chosen, self.client) {
+            (_, Some(chosen), _) => one(chosen),
+            (KnownReach::Namespace(name), None, _) => one(name.clone()),
+            (KnownReach::Selected(selector), None, Some(client)) => {
+                scope_of(client, selector).await?.context("its namespaceSelector matches no namespace")
+            }
+            (KnownReach::Selected(_), None, None) => {
+                bail!("name the namespace with --namespace: offline, its selector cannot be evaluated")
+            }
+        }
+    }
+}

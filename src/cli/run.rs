@@ -1,0 +1,168 @@
+//! `grpc-hygiene run`: the operator. Puts the parts together, waits for the lease, works, and stops in order.
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::{Context as _, bail};
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Api, Client, Config as KubeConfig,
+    api::ListParams,
+    runtime::events::{Recorder, Reporter},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+};
+use tracing::{info, warn};
+
+use crate::{
+    api::{ClusterGrpcClientPolicy, GrpcClientPolicy, PolicyResource},
+    args::RunArgs,
+    controller::{self, Context},
+    io::{
+        act::Hands,
+        acting,
+        config::Config,
+        leadership::{Leadership, Term, lead},
+        notify::Alerts,
+        pods::Owners,
+        prometheus::Prometheus,
+        sweep,
+    },
+    metrics::Metrics,
+    web::{self, Pages},
+};
+
+/// Runs until a signal (exit 0), or until the lease is lost (exit 1: whatever started us starts us again, as a standby).
+///
+/// # Errors
+/// The configuration cannot work, no cluster is reachable, or the custom resources are not installed.
+pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let RunArgs { config, listen, namespace, identity } = args;
+    if identity.trim().is_empty() {
+        bail!("--identity may not be empty: two replicas of one name would both lead");
+    }
+    let config = Config::load(&config)?;
+    let prometheus = Prometheus::new(&config.prometheus).context("prometheus")?;
+    let metrics = Arc::new(Metrics::default());
+    let pages = Pages::new(Arc::clone(&metrics));
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let (stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(web::serve(listener, pages.clone(), until(stopped.clone())));
+
+    let kube_config = KubeConfig::infer().await.context("no Kubernetes cluster is configured")?;
+    let client = Client::try_from(kube_config.clone())?;
+    require_definitions(&client).await?;
+    let leadership = Leadership::default();
+    let election = leadership.client(kube_config.clone())?;
+    let hands = Hands {
+        reading: client.clone(),
+        acting: acting::client(kube_config, &leadership)?,
+        alerts: Alerts::new(&config).context("alertmanagers")?,
+        namespace: namespace.clone(),
+    };
+    info!(version = env!("CARGO_PKG_VERSION"), identity, prometheus = %config.prometheus.address(), "started");
+    pages.set_ready();
+    let work = work(Parts { client, prometheus, config, hands, metrics, namespace: namespace.clone() });
+    let shutdown = async {
+        let mut stopped = stopped.clone();
+        let signalled = tokio::select! { it = signalled() => it, _ = stopped.changed() => Ok(()) };
+        if let Err(error) = signalled {
+            warn!(%error, "signals cannot be received");
+        }
+    };
+    let term = lead(election, &leadership, &namespace, &identity, shutdown, work).await;
+    // Nobody is left to receive it when the server has failed already.
+    let _ = stop.send(true);
+    if let Ok(Err(error)) = server.await {
+        warn!(%error, "the web server failed");
+    }
+    match term {
+        Term::Stopped => Ok(ExitCode::SUCCESS),
+        Term::Lost => bail!("the lease was lost: stopping, so that nothing is done twice"),
+        Term::Finished(()) => bail!("the controllers ended, which they never should"),
+    }
+}
+
+struct Parts {
+    client: Client,
+    prometheus: Prometheus,
+    config: Config,
+    hands: Hands,
+    metrics: Arc<Metrics>,
+    namespace: String,
+}
+
+/// What the leader does. Everything is joined into this one future and nothing is spawned: when the lease is lost it
+/// is dropped, and nothing acts any more.
+async fn work(parts: Parts) {
+    let Parts { client, prometheus, config, hands, metrics, namespace } = parts;
+    metrics.leading(true);
+    let quiet = SignedDuration::try_from(config.quiet_period).unwrap_or(SignedDuration::MAX);
+    let reporter = Reporter { controller: "grpc-hygiene".into(), instance: None };
+    let ctx = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), reporter),
+        quiet_until: Timestamp::now().saturating_add(quiet).unwrap_or(Timestamp::MAX),
+        client,
+        prometheus,
+        config,
+        owners: Owners::default(),
+        hands,
+        metrics,
+        namespace,
+    });
+    let (gone, mut names) = mpsc::unbounded_channel::<String>();
+    let tidy = async {
+        while let Some(policy) = names.recv().await {
+            forget(&ctx, &policy).await;
+        }
+    };
+    tokio::join!(
+        controller::run::<GrpcClientPolicy>(Arc::clone(&ctx), gone.clone()),
+        controller::run::<ClusterGrpcClientPolicy>(Arc::clone(&ctx), gone),
+        ctx.hands.alerts.keep_sending(),
+        tidy,
+    );
+}
+
+/// What a deleted policy leaves behind is removed: its metrics, its annotations; its alerts run out by themselves.
+async fn forget(ctx: &Context, policy: &str) {
+    info!(policy, "deleted");
+    ctx.metrics.forget(policy);
+    ctx.hands.alerts.set(policy, Vec::new());
+    match sweep::sweep(&ctx.hands, |it| it == policy).await {
+        Ok(swept) => info!(policy, ?swept, "annotations removed"),
+        Err(error) => warn!(policy, %error, "annotations not removed"),
+    }
+}
+
+async fn require_definitions(client: &Client) -> anyhow::Result<()> {
+    async fn check<K: PolicyResource>(client: &Client) -> anyhow::Result<()> {
+        let api: Api<kube::core::PartialObjectMeta<K>> = Api::all(client.clone());
+        match api.list(&ListParams::default().limit(1)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => {
+                bail!("the custom resources are not installed: grpc-hygiene crd | kubectl apply -f -")
+            }
+            Err(error) => Err(error).context("policies cannot be listed"),
+        }
+    }
+    check::<GrpcClientPolicy>(client).await?;
+    check::<ClusterGrpcClientPolicy>(client).await
+}
+
+async fn signalled() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => info!("terminating"),
+        _ = interrupt.recv() => info!("interrupted"),
+    }
+    Ok(())
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // The sender is gone only when the process ends.
+    let _ = stopped.wait_for(|it| *it).await;
+}

@@ -1,0 +1,297 @@
+//! The controller: one loop for both policy kinds. It reads policies, lets `io` observe, lets `decide` judge, lets
+//! `io` act, and reports. It decides nothing itself.
+//!
+//! Status writes never wake it: only a new generation, or a new value of the annotation
+//! `grpc-hygiene.io/requestedAt`, does, and the clock.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash, Hasher},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use kube::{
+    Api, Client, ResourceExt,
+    core::{DeserializeGuard, error_boundary::InvalidObject},
+    runtime::{
+        Predicate, PredicateConfig, WatchStreamExt,
+        controller::{Action, Config, Controller},
+        events::Recorder,
+        predicates, reflector,
+        watcher::{self, Event, watcher},
+    },
+};
+use tokio::sync::mpsc;
+use tracing::{Instrument, debug, error, info, info_span, warn};
+
+use crate::{
+    api::{GrpcClientPolicyStatus, Mode, PolicyResource, Reach, names::annotations},
+    decide::{Budget, Finding, History, Observation, Observed, Outcome, Plan, Policy, assess, plan, status},
+    io::{
+        act::{self, Hands},
+        config::Config as OperatorConfig,
+        observe::{Eyes, ObserveError, observe, scope_of},
+        pods::Owners,
+        prometheus::Prometheus,
+        recall::recall,
+        report::{self, Address},
+    },
+    metrics::Metrics,
+    signals::Scope,
+};
+
+/// How many policies are evaluated at once.
+const CONCURRENCY: u16 = 8;
+/// How long a failed report waits for its next try.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What every evaluation needs.
+pub struct Context {
+    /// Reads the cluster. May retry.
+    pub client: Client,
+    /// Where metrics are read.
+    pub prometheus: Prometheus,
+    /// The administrator's settings.
+    pub config: OperatorConfig,
+    /// Owners of pods.
+    pub owners: Owners,
+    /// What acts.
+    pub hands: Hands,
+    /// Publishes events.
+    pub recorder: Recorder,
+    /// Our own metrics.
+    pub metrics: Arc<Metrics>,
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// No restart before this time.
+    pub quiet_until: Timestamp,
+}
+
+/// Why an evaluation could not be finished. What can be said about it is in the status already.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The status could not be written.
+    #[error("the status could not be written: {0}")]
+    Report(#[source] kube::Error),
+}
+
+/// Watches the policies of one kind and evaluates each at its interval, until `stop` completes or the future is
+/// dropped. Names of policies that are deleted go to `gone`.
+pub async fn run<K: PolicyResource>(ctx: Arc<Context>, gone: mpsc::UnboundedSender<String>) {
+    let api: Api<DeserializeGuard<K>> = Api::all(ctx.client.clone());
+    let (reader, writer) = reflector::store();
+    let changes = woken_by(watcher(api, watcher::Config::default()).default_backoff().reflect(writer), gone);
+    Controller::for_stream(changes, reader)
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .run(reconcile::<K>, error_policy::<K>, ctx)
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                debug!(%error, "reconcile ended");
+            }
+        })
+        .await;
+}
+
+/// The objects that are worth a look: new ones, and changes that people made.
+fn woken_by<K: PolicyResource>(
+    events: impl Stream<Item = Result<Event<DeserializeGuard<K>>, watcher::Error>> + Send,
+    gone: mpsc::UnboundedSender<String>,
+) -> impl Stream<Item = Result<DeserializeGuard<K>, watcher::Error>> + Send {
+    let asked = |it: &DeserializeGuard<K>| {
+        let mut hasher = DefaultHasher::new();
+        it.annotations().get(annotations::REQUESTED_AT).hash(&mut hasher);
+        Some(hasher.finish())
+    };
+    events
+        .inspect_ok(move |event| {
+            if let Event::Delete(resource) = event {
+                // Nobody listens while the operator stops; then nothing is left to tidy.
+                let _ = gone.send(key(resource));
+            }
+        })
+        .inspect_err(|error| warn!(%error, "policies cannot be watched"))
+        .applied_objects()
+        .predicate_filter(predicates::generation.combine(asked), PredicateConfig::default())
+}
+
+fn key<K: PolicyResource>(resource: &DeserializeGuard<K>) -> String {
+    match resource.namespace() {
+        Some(namespace) => format!("{namespace}/{}", resource.name_any()),
+        None => resource.name_any(),
+    }
+}
+
+/// Evaluates one policy.
+///
+/// # Errors
+/// The status cannot be written.
+pub async fn reconcile<K: PolicyResource>(
+    resource: Arc<DeserializeGuard<K>>,
+    ctx: Arc<Context>,
+) -> Result<Action, Error> {
+    let span = info_span!("reconcile", kind = %K::kind(&()), policy = %key(&resource));
+    let work = async {
+        match &resource.0 {
+            Ok(resource) => evaluate(resource, &ctx).await,
+            Err(invalid) => unreadable::<K>(invalid, &ctx).await,
+        }
+    };
+    work.instrument(span).await
+}
+
+/// Waits before the next try.
+pub fn error_policy<K: PolicyResource>(resource: Arc<DeserializeGuard<K>>, error: &Error, ctx: Arc<Context>) -> Action {
+    warn!(policy = %key(&resource), %error, "evaluation not finished");
+    ctx.metrics.evaluated(&key(&resource), "error", 0.0, seconds(Timestamp::now()));
+    Action::requeue(RETRY)
+}
+
+async fn evaluate<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Action, Error> {
+    let before = fresh_status(resource, ctx).await?;
+    let before = before.as_ref();
+    let policy = match Policy::parse(resource.rules()) {
+        Ok(policy) => policy,
+        Err(invalid) => {
+            warn!(%invalid, "the policy cannot work");
+            write(ctx, resource, before, &Observed::Invalid(invalid.to_string())).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    if policy.suspend {
+        ctx.hands.alerts.set(&resource.key(), Vec::new());
+        write(ctx, resource, before, &Observed::Suspended).await?;
+        return Ok(Action::await_change());
+    }
+    let (now, started) = (Timestamp::now(), Instant::now());
+    let result = match judge(resource, &policy, before, ctx, now).await {
+        Ok(judged) => {
+            finish(resource, &policy, before, &judged, ctx).await?;
+            "success"
+        }
+        Err(ObserveError::Source(invalid)) => {
+            write(ctx, resource, before, &Observed::Invalid(invalid.to_string())).await?;
+            "invalid"
+        }
+        Err(ObserveError::Api(error)) => {
+            error!(%error, "the Kubernetes API failed");
+            write(ctx, resource, before, &Observed::ApiFailed(error.to_string())).await?;
+            "error"
+        }
+    };
+    ctx.metrics.evaluated(&resource.key(), result, started.elapsed().as_secs_f64(), seconds(now));
+    Ok(Action::requeue(report::until_next(policy.interval, Timestamp::now())))
+}
+
+/// What one evaluation found and did.
+struct Judged {
+    findings: Vec<Finding>,
+    history: History,
+    plan: Plan,
+    outcomes: Vec<Outcome>,
+    now: Timestamp,
+}
+
+/// The loop: observe, assess, recall, plan, act.
+async fn judge<K: PolicyResource>(
+    resource: &K,
+    policy: &Policy,
+    before: Option<&GrpcClientPolicyStatus>,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<Judged, ObserveError> {
+    let observations = see(resource, policy, ctx, now).await?;
+    let findings: Vec<Finding> = observations.iter().map(|it| assess(policy, it, now)).collect();
+    if policy.mode == Mode::Enforce {
+        act::settle(&ctx.hands, policy, before).await;
+    }
+    let recalled = recall(&ctx.client, &ctx.namespace, policy, &resource.key(), before, &findings).await;
+    let history = History { quiet_until: Some(ctx.quiet_until), ..recalled };
+    let plan = plan(policy, &findings, &history, now);
+    let outcomes = match plan.mode {
+        Mode::Enforce => act::act(&ctx.hands, policy, &plan, now).await,
+        Mode::DryRun => Vec::new(),
+    };
+    Ok(Judged { findings, history, plan, outcomes, now })
+}
+
+async fn see<K: PolicyResource>(
+    resource: &K,
+    policy: &Policy,
+    ctx: &Context,
+    now: Timestamp,
+) -> Result<Vec<Observation>, ObserveError> {
+    let scope = match resource.reach() {
+        Reach::Namespace(namespace) => Scope::new([namespace]).ok(),
+        Reach::Selected(selector) => scope_of(&ctx.client, selector).await?,
+    };
+    let Some(scope) = scope else { return Ok(Vec::new()) };
+    let eyes = Eyes { prometheus: &ctx.prometheus, config: &ctx.config };
+    observe(&eyes, &ctx.client, &ctx.owners, policy, &resource.key(), &scope, now).await
+}
+
+/// Reports what was found and done.
+async fn finish<K: PolicyResource>(
+    resource: &K,
+    policy: &Policy,
+    before: Option<&GrpcClientPolicyStatus>,
+    judged: &Judged,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let Judged { findings, history, plan, outcomes, now } = judged;
+    let severity = policy.alert.as_ref().map_or("warning", |it| it.severity.as_str());
+    ctx.metrics.judged(plan, findings, outcomes, severity);
+    let sent = ctx.hands.alerts.take_counts();
+    ctx.metrics.alerts_sent("accepted", sent.accepted);
+    ctx.metrics.alerts_sent("failed", sent.failed);
+    let ledgers = history.ledgers.values().filter_map(|it| match it {
+        Budget::Known(ledger) => Some(ledger.restarts_last_day(&plan.policy, *now)),
+        Budget::Unreadable(_) => None,
+    });
+    let observed = Observed::Judged { findings, plan, outcomes, restarts_last_day: ledgers.sum() };
+    let after = write(ctx, resource, before, &observed).await?;
+    info!(targets = findings.len(), violating = plan.cases.len(), "evaluated");
+    report::publish(&ctx.recorder, resource, before, &after, plan, history).await;
+    Ok(())
+}
+
+/// The status as the API server has it now: the watch's copy may be older than our own last write, and what stands
+/// there is our memory. At first sight a status is written at once, so that nobody takes silence for health.
+async fn fresh_status<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Option<GrpcClientPolicyStatus>, Error> {
+    let address = Address::of::<K>(resource.meta());
+    let current = report::read_status(&ctx.client, &address).await.map_err(Error::Report)?;
+    if current.as_ref().is_some_and(|it| !it.conditions.is_empty()) {
+        return Ok(current);
+    }
+    write(ctx, resource, current.as_ref(), &Observed::FirstSight).await.map(Some)
+}
+
+async fn write<K: PolicyResource>(
+    ctx: &Context,
+    resource: &K,
+    before: Option<&GrpcClientPolicyStatus>,
+    observed: &Observed<'_>,
+) -> Result<GrpcClientPolicyStatus, Error> {
+    let mut after = status(before, resource.meta().generation, observed, Timestamp::now());
+    after.last_handled_reconcile_at = resource.annotations().get(annotations::REQUESTED_AT).cloned();
+    let address = Address::of::<K>(resource.meta());
+    report::write_status(&ctx.client, &address, before, &after).await.map_err(Error::Report)?;
+    Ok(after)
+}
+
+/// A stored object that does not parse stops only itself, and says so.
+async fn unreadable<K: PolicyResource>(invalid: &InvalidObject, ctx: &Context) -> Result<Action, Error> {
+    warn!(error = %invalid.error, "the stored policy cannot be read");
+    let address = Address::of::<K>(&invalid.metadata);
+    let before = report::read_status(&ctx.client, &address).await.map_err(Error::Report)?;
+    let observed = Observed::Unreadable(invalid.error.clone());
+    let after = status(before.as_ref(), invalid.metadata.generation, &observed, Timestamp::now());
+    report::write_status(&ctx.client, &address, before.as_ref(), &after).await.map_err(Error::Report)?;
+    Ok(Action::await_change())
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_duration().as_secs_f64()
+}

@@ -1,0 +1,149 @@
+//! Targets without a Kubernetes API: whoever has series is a target, and its start and memory limit are read from
+//! series. Used by `check` against a metrics backend alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::{Selector, SelectorExt};
+
+use crate::{
+    decide::{Answer, Observation, Series, Subject, Target, gather},
+    signals::Signal,
+};
+
+/// Signals that every process has, gRPC client or not: they make nobody a target.
+const AMBIENT: [Signal; 2] = [Signal::StartTime, Signal::MemoryLimit];
+
+/// The containers that the answers speak about and the selector matches, by the labels on their series. A label
+/// `app.kubernetes.io/name` is looked for as `app_kubernetes_io_name` and `label_app_kubernetes_io_name`, too, which
+/// is how relabelling writes it.
+#[must_use]
+pub fn targets(answers: &[Answer], selector: Option<&LabelSelector>) -> Vec<Target> {
+    let mut containers: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+    let mut labels: BTreeMap<(String, String), BTreeMap<String, String>> = BTreeMap::new();
+    for answer in answers.iter().filter(|it| !AMBIENT.contains(&it.source.signal)) {
+        for series in answer.result.iter().flat_map(|it| &it.series) {
+            let Some((pod, container)) = whom(answer, series) else { continue };
+            labels.entry(pod.clone()).or_default().extend(series.labels.clone());
+            containers.entry(pod).or_default().extend(container);
+        }
+    }
+    containers
+        .into_iter()
+        .filter(|(pod, _)| selector.is_none_or(|it| labels.get(pod).is_some_and(|labels| matches(it, labels))))
+        .flat_map(|(pod, containers)| of_pod(&pod, containers))
+        .collect()
+}
+
+fn whom(answer: &Answer, series: &Series) -> Option<((String, String), Option<String>)> {
+    let label = |name: &str| series.labels.get(name).filter(|it| !it.is_empty()).cloned();
+    let names = &answer.source.labels;
+    Some(((label(&names.namespace)?, label(&names.pod)?), label(&names.container)))
+}
+
+fn of_pod((namespace, pod): &(String, String), mut containers: BTreeSet<String>) -> Vec<Target> {
+    if containers.is_empty() {
+        // No source names the container: there is one, whatever it is called.
+        containers.insert(String::new());
+    }
+    let count = containers.len();
+    let target = |container| Target {
+        subject: Subject { namespace: namespace.clone(), pod: pod.clone(), uid: String::new(), container },
+        workload: None,
+        revision: None,
+        image: None,
+        started: None,
+        memory_limit: None,
+        pod_ips: Vec::new(),
+        containers_in_pod: count,
+        service: None,
+        ready: false,
+        annotated: false,
+    };
+    containers.into_iter().map(target).collect()
+}
+
+fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+    let keys = selector.match_labels.iter().flat_map(BTreeMap::keys);
+    let keys = keys.chain(selector.match_expressions.iter().flatten().map(|it| &it.key));
+    let mut labels = labels.clone();
+    for key in keys {
+        let plain: String = key.chars().map(|it| if it.is_ascii_alphanumeric() { it } else { '_' }).collect();
+        let written =
+            [key.clone(), plain.clone(), format!("label_{plain}")].iter().find_map(|it| labels.get(it).cloned());
+        if let Some(value) = written {
+            labels.insert(key.clone(), value);
+        }
+    }
+    Selector::try_from(selector.clone()).is_ok_and(|it| it.matches(&labels))
+}
+
+/// The targets with start and memory limit as the answers have them; what is known already stays.
+#[must_use]
+pub fn described(targets: Vec<Target>, answers: &[Answer], window: Duration, now: Timestamp) -> Vec<Target> {
+    let ambient: Vec<Answer> = answers.iter().filter(|it| AMBIENT.contains(&it.source.signal)).cloned().collect();
+    let newest = |it: &Observation, signal| it.measured(signal).and_then(|it| it.samples.last()).map(|it| it.value);
+    let describe = |it: Observation| Target {
+        started: it.target.started.or_else(|| newest(&it, Signal::StartTime)),
+        memory_limit: it.target.memory_limit.or_else(|| newest(&it, Signal::MemoryLimit).filter(|it| *it > 0.0)),
+        ..it.target.clone()
+    };
+    gather(&ambient, targets, window, now).into_iter().map(describe).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        decide::{Matrix, Sample},
+        signals::catalog,
+    };
+
+    fn answer(signal: Signal, source: usize, labels: &[(&str, &str)], value: f64) -> Answer {
+        let labels = labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let series = vec![Series { labels, samples: vec![Sample { at: 995.0, value }] }];
+        Answer {
+            source: catalog::sources(signal).remove(source),
+            result: Ok(Arc::new(Matrix { series, warnings: vec![] })),
+        }
+    }
+
+    fn selector(key: &str, value: &str) -> LabelSelector {
+        LabelSelector {
+            match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])),
+            match_expressions: None,
+        }
+    }
+
+    #[test]
+    fn whoever_has_series_and_matches_the_selector_is_a_target() {
+        let orders = [("namespace", "shop"), ("pod", "orders-1"), ("app_kubernetes_io_name", "orders")];
+        let users = [("namespace", "shop"), ("pod", "users-1"), ("app_kubernetes_io_name", "users")];
+        let answers = [answer(Signal::Calls, 0, &orders, 1.0), answer(Signal::Calls, 0, &users, 1.0)];
+        let pods = |selector: Option<&LabelSelector>| -> Vec<String> {
+            targets(&answers, selector).into_iter().map(|it| it.subject.pod).collect()
+        };
+        assert_eq!(pods(None), ["orders-1", "users-1"]);
+        assert_eq!(pods(Some(&selector("app.kubernetes.io/name", "orders"))), ["orders-1"]);
+        assert_eq!(pods(Some(&selector("team", "x"))), Vec::<String>::new());
+    }
+
+    #[test]
+    fn start_and_limit_are_read_from_series() {
+        let labels = [("namespace", "shop"), ("pod", "orders-1"), ("container", "app")];
+        let answers = [
+            answer(Signal::Calls, 0, &labels, 1.0),
+            answer(Signal::StartTime, 1, &labels, 700.0),
+            answer(Signal::MemoryLimit, 1, &labels, 1e9),
+        ];
+        let now = Timestamp::from_second(1_000).expect("a time");
+        let targets = described(targets(&answers, None), &answers, Duration::from_secs(300), now);
+        assert_eq!((targets[0].started, targets[0].memory_limit), (Some(700.0), Some(1e9)));
+    }
+}

@@ -1,0 +1,372 @@
+//! What is planned, withheld and why. Each test starts from a world in which everything allows a restart, and
+//! changes one thing.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::*;
+use crate::{
+    api::{Figures, Offender, PolicyRules, WorkloadRef},
+    decide::{
+        Budget, Forecast, Standing, Why, WorkloadState,
+        ledger::{Entry, Evidence as Settled, Ledger, Object, State},
+    },
+};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).expect("a time")
+}
+
+/// Findings stand since `at(0)`; it is one hour later.
+fn now() -> Timestamp {
+    at(3_600)
+}
+
+struct World {
+    spec: serde_json::Value,
+    findings: Vec<Finding>,
+    history: History,
+}
+
+fn workload() -> Workload {
+    Workload { namespace: "shop".into(), kind: "Deployment".into(), name: "orders".into() }
+}
+
+fn finding(pod: &str) -> Finding {
+    Finding {
+        target: Target {
+            subject: Subject { namespace: "shop".into(), pod: pod.into(), uid: pod.into(), container: "app".into() },
+            workload: Some(workload()),
+            revision: None,
+            image: None,
+            started: None,
+            memory_limit: Some(1e9),
+            pod_ips: vec![],
+            containers_in_pod: 1,
+            service: None,
+            ready: true,
+            annotated: false,
+        },
+        verdict: Verdict::Growing(Growth {
+            diagnosis: Diagnosis::DialPerCall,
+            confidence: Confidence::from_p_value(1e-6),
+            message: "it leaks".into(),
+        }),
+        evidence: Evidence {
+            forecast: Some(Forecast { soonest: 7_000.0, expected: 10_000.0, latest: 17_500.0 }),
+            witnesses: vec!["KubeletSockets".into()],
+            ..Evidence::default()
+        },
+        sources: vec![],
+    }
+}
+
+fn past(finding: &Finding) -> (Subject, Past) {
+    let subject = finding.target.subject.clone();
+    let offender = Offender {
+        namespace: subject.namespace.clone(),
+        pod: subject.pod.clone(),
+        uid: subject.uid.clone(),
+        container: subject.container.clone(),
+        workload: Some(workload().reference()),
+        diagnosis: "DialPerCall".into(),
+        confidence: 99.99,
+        since: Time(at(0)),
+        message: "it leaks".into(),
+        figures: Figures::default(),
+        standing: false,
+        remediations: vec![],
+    };
+    (subject, Past { since: at(0), offender })
+}
+
+fn firing() -> AlertRecord {
+    AlertRecord {
+        namespace: "shop".into(),
+        workload: workload().reference(),
+        container: "app".into(),
+        diagnosis: "DialPerCall".into(),
+        severity: "warning".into(),
+        summary: "it leaks".into(),
+        starts_at: Time(at(120)),
+        ends_at: None,
+    }
+}
+
+fn world() -> World {
+    let findings = vec![finding("a")];
+    let state = WorkloadState { desired: 3, available: 3, surges: true, ..WorkloadState::default() };
+    World {
+        spec: serde_json::json!({"allPods": true, "mode": "Enforce",
+            "remediation": {"annotate": {}, "alert": {"after": "2m"}, "restart": {"after": "10m"}}}),
+        history: History {
+            policy: "shop/clients".into(),
+            past: findings.iter().map(past).collect(),
+            alerts: vec![firing()],
+            annotated: vec![],
+            ledgers: BTreeMap::from([("shop".to_owned(), Budget::Known(Ledger::default()))]),
+            workloads: BTreeMap::from([(workload(), Standing::Known(state))]),
+            quiet_until: None,
+        },
+        findings,
+    }
+}
+
+impl World {
+    fn plan(&self) -> Plan {
+        let rules: PolicyRules = serde_json::from_value(self.spec.clone()).expect("a spec");
+        plan(&Policy::parse(&rules).expect("valid"), &self.findings, &self.history, now())
+    }
+
+    fn restart_of(&self, pod: &str) -> Result<Restart, &'static str> {
+        let plan = self.plan();
+        let case = plan.cases.iter().find(|it| it.target.subject.pod == pod).expect("a case");
+        let rung = case.rungs.iter().find(|it| it.remediation == Remediation::Restart).expect("a restart");
+        match &rung.decision {
+            Decision::Do => Ok(rung.restart.expect("a method")),
+            Decision::WouldDo => Err("WouldDo"),
+            Decision::Withheld(because) => Err(because.reason()),
+        }
+    }
+
+    fn state(&mut self) -> &mut WorkloadState {
+        match self.history.workloads.get_mut(&workload()) {
+            Some(Standing::Known(state)) => state,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn spend(&mut self, uid: &str, when: Timestamp, confirmed: bool) {
+        let Some(Budget::Known(ledger)) = self.history.ledgers.get("shop") else { panic!("no ledger") };
+        let object = Object { kind: "Pod".into(), name: uid.into(), uid: uid.into(), resource_version: "1".into() };
+        let workload = WorkloadRef { kind: "Deployment".into(), name: "orders".into() };
+        let entry =
+            Entry { workload, object: object.clone(), policy: "shop/clients".into(), at: when, state: State::Pending };
+        let ledger = ledger.debited(entry);
+        let ledger = if confirmed { ledger.settled(&object, Settled::Happened) } else { ledger };
+        self.history.ledgers.insert("shop".into(), Budget::Known(ledger));
+    }
+}
+
+#[test]
+fn when_nothing_speaks_against_it_the_pod_is_evicted() {
+    assert_eq!(world().restart_of("a"), Ok(Restart::Evict));
+}
+
+#[test]
+fn a_dry_run_plans_the_same_and_does_none_of_it() {
+    let mut dry = world();
+    dry.spec["mode"] = "DryRun".into();
+    let plan = dry.plan();
+    assert_eq!(plan.cases[0].rungs.len(), 3);
+    assert!(plan.cases[0].rungs.iter().all(|it| it.decision == Decision::WouldDo), "{plan:?}");
+    assert!(plan.alerts.is_empty());
+}
+
+#[test]
+fn every_step_waits_for_its_own_time() {
+    let mut fresh = world();
+    fresh.history.past.clear();
+    let plan = fresh.plan();
+    assert_eq!(plan.cases[0].since, now());
+    let decisions: Vec<bool> = plan.cases[0].rungs.iter().map(|it| it.decision == Decision::Do).collect();
+    assert_eq!(decisions, [true, false, false]);
+    assert_eq!(fresh.restart_of("a"), Err("TooSoon"));
+}
+
+#[test]
+fn each_doubt_about_the_finding_withholds_the_restart_by_name() {
+    let withheld = |change: fn(&mut Finding)| {
+        let mut world = world();
+        change(&mut world.findings[0]);
+        world.restart_of("a")
+    };
+    assert_eq!(withheld(|it| it.verdict = Verdict::Inconclusive(Why::NoData)), Err("NotJudgedNow"));
+    assert_eq!(withheld(|it| it.evidence.witnesses.clear()), Err("NoSecondWitness"));
+    assert_eq!(withheld(|it| it.evidence.forecast = None), Err("NoForecast"));
+    assert_eq!(withheld(|it| it.target.ready = false), Err("PodNotReady"));
+    assert_eq!(withheld(|it| it.target.workload = None), Err("NoWorkload"));
+    assert_eq!(withheld(|it| it.target.subject.namespace = "kube-system".into()), Err("TooSoon"));
+    assert_eq!(
+        withheld(|it| it.evidence.forecast = Some(Forecast { soonest: 1e9, expected: 2e9, latest: 3e9 })),
+        Err("LimitFarAway")
+    );
+    for diagnosis in Diagnosis::ALL.into_iter().filter(|it| !it.restart_helps()) {
+        let mut world = world();
+        let growth = Growth { diagnosis, confidence: Confidence::from_p_value(0.0), message: String::new() };
+        world.findings[0].verdict = Verdict::Growing(growth);
+        assert_eq!(world.restart_of("a"), Err("RestartDoesNotHelp"), "{diagnosis}");
+    }
+}
+
+#[test]
+fn system_namespaces_are_never_touched() {
+    let mut system = world();
+    let mut finding = finding("a");
+    finding.target.subject.namespace = "kube-system".into();
+    system.history.past = BTreeMap::from([past(&finding)]);
+    system.findings = vec![finding];
+    assert_eq!(system.restart_of("a"), Err("SystemNamespace"));
+}
+
+#[test]
+fn each_doubt_about_the_workload_withholds_the_restart_by_name() {
+    let withheld = |change: fn(&mut WorkloadState)| {
+        let mut world = world();
+        change(world.state());
+        world.restart_of("a")
+    };
+    assert_eq!(withheld(|it| it.exempt = true), Err("Exempt"));
+    assert_eq!(withheld(|it| it.rolling_out = true), Err("RolloutInProgress"));
+    assert_eq!(withheld(|it| it.blocking_budgets = vec!["orders".into()]), Err("PodDisruptionBudget"));
+    assert_eq!(withheld(|it| it.available = 2), Err("TooFewAvailable"));
+    let mut unknown = world();
+    unknown.history.workloads.insert(workload(), Standing::Unknown("timeout".into()));
+    assert_eq!(unknown.restart_of("a"), Err("WorkloadUnknown"));
+    unknown.history.workloads.clear();
+    assert_eq!(unknown.restart_of("a"), Err("WorkloadUnknown"));
+}
+
+#[test]
+fn people_hear_of_it_before_it_is_restarted() {
+    let mut silent = world();
+    silent.history.alerts.clear();
+    assert_eq!(silent.restart_of("a"), Err("AlertFirst"));
+    let resolved = AlertRecord { ends_at: Some(Time(now())), ..firing() };
+    silent.history.alerts = vec![resolved];
+    assert_eq!(silent.restart_of("a"), Err("AlertFirst"));
+}
+
+#[test]
+fn nothing_is_restarted_in_the_quiet_period() {
+    let mut quiet = world();
+    quiet.history.quiet_until = Some(at(3_601));
+    assert_eq!(quiet.restart_of("a"), Err("QuietPeriod"));
+    quiet.history.quiet_until = Some(now());
+    assert_eq!(quiet.restart_of("a"), Ok(Restart::Evict));
+}
+
+#[test]
+fn the_ledger_limits_restarts_and_an_unreadable_one_allows_none() {
+    let mut recent = world();
+    recent.spend("x", at(0), true);
+    assert_eq!(recent.restart_of("a"), Ok(Restart::Evict), "the cooldown of 1h is over");
+    recent.spend("y", at(60), true);
+    assert_eq!(recent.restart_of("a"), Err("Cooldown"));
+    let mut often = world();
+    for (uid, when) in [("x", -7_200), ("y", -3_600), ("z", 0)] {
+        often.spend(uid, at(when), true);
+    }
+    assert_eq!(often.restart_of("a"), Err("DailyLimit"));
+    let mut unsettled = world();
+    unsettled.spend("x", at(-80_000), false);
+    assert_eq!(unsettled.restart_of("a"), Err("Unsettled"));
+    unsettled.history.ledgers.insert("shop".into(), Budget::Unreadable("forbidden".into()));
+    assert_eq!(unsettled.restart_of("a"), Err("Ledger"));
+    unsettled.history.ledgers.clear();
+    assert_eq!(unsettled.restart_of("a"), Err("Ledger"));
+}
+
+#[test]
+fn the_most_urgent_pod_of_a_workload_goes_first_and_alone() {
+    let mut two = world();
+    let mut urgent = finding("b");
+    urgent.evidence.forecast = Some(Forecast { soonest: 60.0, expected: 90.0, latest: 160.0 });
+    two.history.past.extend([past(&urgent)]);
+    two.findings.push(urgent);
+    assert_eq!(two.restart_of("b"), Ok(Restart::Evict));
+    assert_eq!(two.restart_of("a"), Err("OneAtATime"));
+}
+
+#[test]
+fn the_method_follows_the_replicas_unless_the_policy_chooses() {
+    let mut single = world();
+    (single.state().desired, single.state().available) = (1, 1);
+    assert_eq!(single.restart_of("a"), Ok(Restart::Rollout));
+    single.state().surges = false;
+    assert_eq!(single.restart_of("a"), Err("OnlyReplica"));
+    single.state().surges = true;
+    single.state().rollout_blocked = Some("paused".into());
+    assert_eq!(single.restart_of("a"), Err("RolloutBlocked"));
+    single.spec["remediation"]["restart"]["method"] = "Evict".into();
+    assert_eq!(single.restart_of("a"), Ok(Restart::Evict));
+    let mut chosen = world();
+    chosen.spec["remediation"]["restart"]["method"] = "Rollout".into();
+    assert_eq!(chosen.restart_of("a"), Ok(Restart::Rollout));
+}
+
+#[test]
+fn an_alert_begins_once_per_workload_and_keeps_its_identity() {
+    let mut two = world();
+    two.findings.push(finding("b"));
+    two.history.past.extend([past(&two.findings[1])]);
+    two.history.alerts.clear();
+    let begun = two.plan().alerts;
+    assert_eq!(begun.len(), 1);
+    two.history.alerts = vec![AlertRecord { diagnosis: "ConnectionLeak".into(), ..firing() }];
+    let kept = two.plan().alerts;
+    assert_eq!(kept.len(), 1);
+    assert_eq!((kept[0].diagnosis.as_str(), &kept[0].starts_at), ("ConnectionLeak", &Time(at(120))));
+}
+
+#[test]
+fn an_alert_ends_when_everybody_is_clean_and_not_while_somebody_is_in_doubt() {
+    let mut clean = world();
+    clean.findings[0].verdict = Verdict::Healthy;
+    clean
+        .findings
+        .push(Finding { verdict: Verdict::Inconclusive(Why::WarmingUp { remaining: 9.0 }), ..finding("new") });
+    assert_eq!(clean.plan().alerts, vec![firing()]);
+    clean.findings.pop();
+    assert_eq!(clean.plan().alerts, vec![AlertRecord { ends_at: Some(Time(now())), ..firing() }]);
+    clean.findings.clear();
+    assert_eq!(clean.plan().alerts[0].ends_at, Some(Time(now())), "the workload is gone");
+}
+
+#[test]
+fn an_alert_that_ended_is_repeated_for_a_while_and_then_forgotten() {
+    let mut ended = world();
+    ended.findings.clear();
+    ended.history.alerts = vec![AlertRecord { ends_at: Some(Time(at(3_000))), ..firing() }];
+    assert_eq!(ended.plan().alerts.len(), 1);
+    ended.history.alerts = vec![AlertRecord { ends_at: Some(Time(at(2_600))), ..firing() }];
+    assert!(ended.plan().alerts.is_empty());
+}
+
+#[test]
+fn without_data_the_finding_stands_and_so_does_its_alert() {
+    let mut blind = world();
+    let why = Why::QueryFailed { signal: crate::signals::Signal::Memory, reason: "down".into() };
+    blind.findings[0].verdict = Verdict::Inconclusive(why);
+    let plan = blind.plan();
+    assert!(plan.cases[0].standing && plan.cases[0].since == at(0));
+    assert_eq!(plan.alerts, vec![firing()]);
+    assert_eq!(blind.restart_of("a"), Err("NotJudgedNow"));
+}
+
+#[test]
+fn annotations_go_when_the_workload_is_clean_and_stay_while_in_doubt() {
+    let mut world = world();
+    let marked = AnnotatedWorkload { namespace: "shop".into(), workload: workload().reference() };
+    assert_eq!(world.plan().annotated, vec![marked.clone()]);
+    world.history.annotated = vec![marked.clone()];
+    world.findings[0].verdict = Verdict::Inconclusive(Why::NoData);
+    world.history.past.clear();
+    assert_eq!((world.plan().annotated, world.plan().cleared), (vec![marked], Cleared::default()));
+    world.findings[0].verdict = Verdict::Healthy;
+    world.findings[0].target.annotated = true;
+    let plan = world.plan();
+    assert_eq!(
+        plan.cleared,
+        Cleared { pods: vec![world.findings[0].target.subject.clone()], workloads: vec![workload()] }
+    );
+    assert!(plan.annotated.is_empty());
+}
+
+#[test]
+fn a_pod_recreated_under_its_name_starts_from_the_beginning() {
+    let mut recreated = world();
+    recreated.findings[0].target.subject.uid = "another".into();
+    assert_eq!(recreated.plan().cases[0].since, now());
+}

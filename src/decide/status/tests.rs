@@ -1,0 +1,199 @@
+//! What people read back, and when it is written.
+
+use super::*;
+use crate::{
+    api::Mode,
+    decide::{Cleared, Confidence, Diagnosis, Growth, Restart, Subject, Target},
+};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).expect("a time")
+}
+
+fn target(pod: &str) -> Target {
+    Target {
+        subject: Subject { namespace: "shop".into(), pod: pod.into(), uid: pod.into(), container: "app".into() },
+        workload: None,
+        revision: None,
+        image: None,
+        started: None,
+        memory_limit: None,
+        pod_ips: vec![],
+        containers_in_pod: 1,
+        service: None,
+        ready: true,
+        annotated: false,
+    }
+}
+
+fn finding(pod: &str, verdict: Verdict) -> Finding {
+    Finding {
+        target: target(pod),
+        verdict,
+        evidence: Evidence::default(),
+        sources: vec![(Signal::Calls, "OpenTelemetry".into())],
+    }
+}
+
+fn growth(message: &str) -> Growth {
+    Growth { diagnosis: Diagnosis::DialPerCall, confidence: Confidence::from_p_value(1e-4), message: message.into() }
+}
+
+fn plan(mode: Mode, cases: Vec<Case>) -> Plan {
+    Plan { policy: "shop/clients".into(), mode, cases, cleared: Cleared::default(), annotated: vec![], alerts: vec![] }
+}
+
+fn case(pod: &str, message: &str, decision: Decision) -> Case {
+    let rung = Rung { remediation: crate::decide::Remediation::Restart, decision, restart: Some(Restart::Evict) };
+    Case {
+        target: target(pod),
+        growth: growth(message),
+        evidence: Evidence::default(),
+        since: at(0),
+        standing: false,
+        rungs: vec![rung],
+    }
+}
+
+fn judged(
+    old: Option<&GrpcClientPolicyStatus>,
+    findings: &[Finding],
+    plan: &Plan,
+    outcomes: &[Outcome],
+    now: i64,
+) -> GrpcClientPolicyStatus {
+    let observed = Observed::Judged { findings, plan, outcomes, restarts_last_day: 0 };
+    status(old, Some(3), &observed, at(now))
+}
+
+fn condition<'a>(status: &'a GrpcClientPolicyStatus, kind: &str) -> &'a Condition {
+    status.conditions.iter().find(|it| it.type_ == kind).expect("a condition")
+}
+
+#[test]
+fn at_first_sight_ready_is_unknown_and_the_generation_is_not_claimed() {
+    let status = status(None, Some(1), &Observed::FirstSight, at(0));
+    assert_eq!(condition(&status, "Ready").status, "Unknown");
+    assert_eq!(condition(&status, "Reconciling").status, "True");
+    assert_eq!(status.observed_generation, None);
+}
+
+#[test]
+fn a_spec_that_cannot_work_is_stalled_and_keeps_what_was_known() {
+    let old = judged(
+        None,
+        &[finding("a", Verdict::Growing(growth("x")))],
+        &plan(Mode::Enforce, vec![case("a", "x", Decision::Do)]),
+        &[],
+        0,
+    );
+    let status = status(Some(&old), Some(4), &Observed::Invalid("spec.window: too long".into()), at(9));
+    assert_eq!(condition(&status, "Stalled").status, "True");
+    assert_eq!(condition(&status, "Stalled").message, "spec.window: too long");
+    assert_eq!(status.offenders, old.offenders);
+    assert_eq!(status.observed_generation, Some(4));
+}
+
+#[test]
+fn times_alone_are_not_worth_a_write() {
+    let findings = [finding("a", Verdict::Growing(growth("rose to 10")))];
+    let first = judged(None, &findings, &plan(Mode::DryRun, vec![case("a", "rose to 10", Decision::WouldDo)]), &[], 0);
+    assert!(worth_writing(None, &first));
+    let later =
+        judged(Some(&first), &findings, &plan(Mode::DryRun, vec![case("a", "rose to 11", Decision::WouldDo)]), &[], 10);
+    assert!(!worth_writing(Some(&first), &later));
+    let withheld = Decision::Withheld(Because::NoForecast);
+    let news = judged(Some(&first), &findings, &plan(Mode::DryRun, vec![case("a", "rose to 11", withheld)]), &[], 10);
+    assert!(worth_writing(Some(&first), &news));
+    let heartbeat = judged(
+        Some(&first),
+        &findings,
+        &plan(Mode::DryRun, vec![case("a", "rose to 10", Decision::WouldDo)]),
+        &[],
+        300,
+    );
+    assert!(worth_writing(Some(&first), &heartbeat));
+}
+
+#[test]
+fn a_transition_time_moves_only_when_the_state_does() {
+    let healthy = [finding("a", Verdict::Healthy)];
+    let first = judged(None, &healthy, &plan(Mode::DryRun, vec![]), &[], 0);
+    let second = judged(Some(&first), &healthy, &plan(Mode::DryRun, vec![]), &[], 60);
+    assert_eq!(condition(&second, "Violating").last_transition_time, Time(at(0)));
+    let cases = vec![case("a", "x", Decision::WouldDo)];
+    let third =
+        judged(Some(&second), &[finding("a", Verdict::Growing(growth("x")))], &plan(Mode::DryRun, cases), &[], 90);
+    assert_eq!(condition(&third, "Violating").last_transition_time, Time(at(90)));
+}
+
+#[test]
+fn a_backend_that_does_not_answer_is_one_clear_condition() {
+    let why = Why::QueryFailed { signal: Signal::Calls, reason: "Unreachable: connection refused".into() };
+    let findings = [finding("a", Verdict::Inconclusive(why))];
+    let status = judged(None, &findings, &plan(Mode::DryRun, vec![]), &[], 0);
+    assert_eq!(condition(&status, "Ready").status, "False");
+    assert_eq!(condition(&status, "DataSourceReachable").reason, "QueryFailed");
+    assert!(condition(&status, "DataSourceReachable").message.contains("connection refused"));
+    assert_eq!(condition(&status, "Violating").status, "Unknown");
+}
+
+#[test]
+fn what_became_of_each_step_is_said() {
+    let findings = [finding("a", Verdict::Growing(growth("x")))];
+    let state = |decision: Decision, result: Option<Result<(), Because>>| {
+        let outcomes: Vec<Outcome> = result
+            .map(|result| Outcome {
+                subject: target("a").subject,
+                remediation: crate::decide::Remediation::Restart,
+                result,
+            })
+            .into_iter()
+            .collect();
+        let status = judged(None, &findings, &plan(Mode::Enforce, vec![case("a", "x", decision)]), &outcomes, 0);
+        let step = status.offenders[0].remediations[0].clone();
+        (step.state, step.because)
+    };
+    assert_eq!(state(Decision::Do, Some(Ok(()))), (RemediationState::Done, None));
+    assert_eq!(state(Decision::WouldDo, None), (RemediationState::WouldDo, None));
+    assert_eq!(
+        state(Decision::Withheld(Because::NoForecast), None),
+        (RemediationState::Withheld, Some("NoForecast".to_owned()))
+    );
+    let budget = Because::DisruptionBudget { name: "orders".into() };
+    assert_eq!(
+        state(Decision::Do, Some(Err(budget))),
+        (RemediationState::Withheld, Some("PodDisruptionBudget".to_owned()))
+    );
+    let failed = Because::RequestFailed { reason: "500".into() };
+    assert_eq!(state(Decision::Do, Some(Err(failed))).0, RemediationState::Failed);
+}
+
+#[test]
+fn a_status_holds_at_most_fifty_offenders_and_says_how_many_it_leaves_out() {
+    let cases: Vec<Case> = (0..60).map(|n| case(&format!("p{n}"), "x", Decision::Do)).collect();
+    let status = judged(None, &[], &plan(Mode::Enforce, cases), &[], 0);
+    assert_eq!((status.offenders.len(), status.offenders_omitted), (50, 10));
+}
+
+#[test]
+fn figures_are_rounded_to_two_digits() {
+    for (value, wanted) in [
+        (16_234.0, 16_000.0),
+        (3.333, 3.3),
+        (0.01234, 0.012),
+        (99.6, 100.0),
+        (0.0, 0.0),
+        (f64::NAN, 0.0),
+        (-1_270.0, -1_300.0),
+    ] {
+        assert_eq!(rounded(value), wanted, "{value}");
+    }
+}
+
+#[test]
+fn texts_are_cut_at_a_character() {
+    assert_eq!(shortened("grün", 3), "gr");
+    assert_eq!(shortened("grün", 4), "grü");
+    assert_eq!(shortened("kurz", 100), "kurz");
+}

@@ -1,0 +1,18 @@
+//! The hands: everything that touches the network. Reading is in `observe`, `pods`, `prometheus`, `workload` and
+//! `recall`; acting is in `act`, with `acting` (the one client that may change things), `leadership`, `ledger`,
+//! `notify` and `sweep`; `report` writes status and events.
+
+pub mod act;
+pub mod acting;
+pub mod config;
+pub mod http;
+pub mod leadership;
+pub mod ledger;
+pub mod notify;
+pub mod observe;
+pub mod pods;
+pub mod prometheus;
+pub mod recall;
+pub mod report;
+pub mod sweep;
+pub mod workload;

@@ -1,0 +1,96 @@
+//! Acting: carries out a plan to the letter and says what became of each step. Only what the plan says `Do` is done;
+//! every step looks before it writes, so that doing it again does nothing. Nothing is decided here.
+//!
+//! The order is the ladder's: annotations, alerts, restarts; then what is to be removed. Nothing is spawned: when the
+//! lease is lost, this future is dropped and with it everything that it does.
+
+mod annotate;
+mod evict;
+mod restart;
+mod rollout;
+
+pub(super) use annotate::{patch, removal};
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+use kube::Client;
+use tracing::{info, warn};
+
+use crate::{
+    api::{GrpcClientPolicyStatus, Mode},
+    decide::{Because, Outcome, Plan, Policy, Remediation},
+    io::{acting::Deadline, ledger::Book, notify::Alerts},
+};
+
+/// What is not begun so long after the plan was made is not begun at all: the world has moved on.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// What acting takes. It holds no state but the alerts that are to be kept alive.
+#[derive(Clone)]
+pub struct Hands {
+    /// Reads. May retry.
+    pub reading: Client,
+    /// Writes: [`crate::io::acting::client`].
+    pub acting: Client,
+    /// The alerts, as all policies want them.
+    pub alerts: Alerts,
+    /// The operator's own namespace, where the ledgers are.
+    pub namespace: String,
+}
+
+impl Hands {
+    /// The ledger of a namespace.
+    fn book<'a>(&'a self, namespace: &'a str) -> Book<'a> {
+        Book { reading: &self.reading, acting: &self.acting, own: &self.namespace, namespace }
+    }
+}
+
+/// Carries out a plan. `now` is the time the plan was made at; it stands on the restarts.
+///
+/// A plan of a dry run is not carried out, whatever it says.
+pub async fn act(hands: &Hands, policy: &Policy, plan: &Plan, now: Timestamp) -> Vec<Outcome> {
+    if plan.mode != Mode::Enforce {
+        return Vec::new();
+    }
+    let deadline = Deadline::after(FRESH);
+    let mut outcomes = annotate::mark(hands, plan, deadline).await;
+    outcomes.extend(alert(hands, plan).await);
+    outcomes.extend(restart::all(hands, policy, plan, deadline, now).await);
+    annotate::clear(hands, plan, deadline).await;
+    for Outcome { subject, remediation, result } in &outcomes {
+        let (namespace, pod, remediation) = (&subject.namespace, &subject.pod, remediation.name());
+        match result {
+            Ok(()) => info!(policy = plan.policy, namespace, pod, remediation, "done"),
+            Err(because) => {
+                warn!(policy = plan.policy, namespace, pod, remediation, reason = because.reason(), %because, "not done")
+            }
+        }
+    }
+    outcomes
+}
+
+/// Settles what earlier restarts left open in the namespaces where the policy had offenders, so that the next plan
+/// is made with it. Writes to the cluster: not for a dry run.
+pub async fn settle(hands: &Hands, policy: &Policy, before: Option<&GrpcClientPolicyStatus>) {
+    if policy.mode != Mode::Enforce || policy.restart.is_none() {
+        return;
+    }
+    let namespaces: BTreeSet<&str> =
+        before.iter().flat_map(|it| &it.offenders).map(|it| it.namespace.as_str()).collect();
+    for namespace in namespaces {
+        hands.book(namespace).settle(Timestamp::now()).await;
+    }
+}
+
+/// Puts up the alerts, firing and resolved, and waits a moment for the first receiver to take them.
+async fn alert(hands: &Hands, plan: &Plan) -> Vec<Outcome> {
+    let news = hands.alerts.set(&plan.policy, plan.alerts.clone());
+    let alerting: Vec<_> = plan.cases.iter().filter(|it| it.does(Remediation::Alert)).collect();
+    if alerting.is_empty() {
+        return Vec::new();
+    }
+    let result = hands.alerts.delivered(news).await.map_err(|reason| Because::RequestFailed { reason });
+    let outcome = |subject| Outcome { subject, remediation: Remediation::Alert, result: result.clone() };
+    alerting.into_iter().map(|it| outcome(it.target.subject.clone())).collect()
+}

@@ -1,0 +1,276 @@
+//! Restarts: look once more, debit the ledger, send one request, settle the ledger. Whatever goes wrong on the way
+//! leaves either nothing, or an entry that forbids the next restart until its fate is known.
+//!
+//! The protocol is the one of the checked budget model: the debit is a compare-and-swap before the act, and an answer
+//! that is not definite settles nothing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{apps::v1::ReplicaSet, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use kube::{Api, Error, ResourceExt};
+use tracing::{info, warn};
+
+use super::{Hands, evict, rollout};
+use crate::{
+    api::names::annotations,
+    decide::{
+        Because, Case, Decision, Outcome, Plan, Policy, Remediation, Restart, RestartRule, Standing, Subject, Workload,
+        WorkloadState,
+        ledger::{Entry, Evidence, Limits, Object, State},
+    },
+    io::{
+        acting::{self, Deadline},
+        workload,
+    },
+};
+
+/// A look older than this is not acted upon: a refused eviction can still spend somebody's `PodDisruptionBudget`.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Carries out the restarts of a plan, one after the other. One that fails does not stop the others.
+pub(super) async fn all(
+    hands: &Hands,
+    policy: &Policy,
+    plan: &Plan,
+    deadline: Deadline,
+    now: Timestamp,
+) -> Vec<Outcome> {
+    let Some(rule) = &policy.restart else { return Vec::new() };
+    let mut outcomes = Vec::new();
+    for case in &plan.cases {
+        if let Some(how) = wanted(case) {
+            let order = Order { hands, rule, policy: &plan.policy, case, how, deadline, now };
+            let subject = case.target.subject.clone();
+            outcomes.push(Outcome { subject, remediation: Remediation::Restart, result: order.carry_out().await });
+        }
+    }
+    outcomes
+}
+
+fn wanted(case: &Case) -> Option<Restart> {
+    case.rungs.iter().find(|it| it.remediation == Remediation::Restart && it.decision == Decision::Do)?.restart
+}
+
+/// One restart that is to be made.
+struct Order<'a> {
+    hands: &'a Hands,
+    rule: &'a RestartRule,
+    policy: &'a str,
+    case: &'a Case,
+    how: Restart,
+    deadline: Deadline,
+    now: Timestamp,
+}
+
+impl Order<'_> {
+    async fn carry_out(&self) -> Result<(), Because> {
+        let workload = self.case.target.workload.as_ref().ok_or(Because::NoWorkload)?;
+        let fresh = self.deadline.or(Deadline::after(LOOK));
+        let object = self.look(workload).await?;
+        let request = self.request(workload, &object).map_err(|error| acting::because(&error))?;
+        self.debit(workload, &object).await?;
+        let sent = acting::send(&self.hands.acting, request, fresh).await;
+        self.settle(workload, &object, &sent).await;
+        sent.map_err(|error| acting::because(&error))
+    }
+
+    /// The object of the request as it is now, if nothing has come up since the plan was made.
+    async fn look(&self, workload: &Workload) -> Result<Object, Because> {
+        let subject = &self.case.target.subject;
+        let pods: Api<Pod> = Api::namespaced(self.hands.reading.clone(), &subject.namespace);
+        let gone = || Because::Changed { what: "the pod is gone".to_owned() };
+        let pod = pods.get_opt(&subject.pod).await.map_err(failed)?.ok_or_else(gone)?;
+        is_still_fit(&pod, subject)?;
+        let state = match workload::standing(&self.hands.reading, workload, &subject.pod).await {
+            Standing::Known(state) => state,
+            Standing::Unknown(reason) => return Err(Because::WorkloadUnknown { reason }),
+        };
+        self.is_still_owned(&pod, workload, &state.uid).await?;
+        may_be_disturbed(self.rule, self.how, &state)?;
+        Ok(match self.how {
+            Restart::Evict => Object {
+                kind: "Pod".to_owned(),
+                name: subject.pod.clone(),
+                uid: subject.uid.clone(),
+                resource_version: pod.resource_version().unwrap_or_default(),
+            },
+            Restart::Rollout => Object {
+                kind: workload.kind.clone(),
+                name: workload.name.clone(),
+                uid: state.uid,
+                resource_version: state.resource_version,
+            },
+        })
+    }
+
+    /// The chain of owners, by UID: a name may have been given to something else.
+    async fn is_still_owned(&self, pod: &Pod, workload: &Workload, uid: &str) -> Result<(), Because> {
+        let changed = || Because::Changed { what: "the pod's owner".to_owned() };
+        let is = |it: &OwnerReference| it.kind == workload.kind && it.name == workload.name && it.uid == uid;
+        let owner = controller(pod.metadata.owner_references.as_deref()).ok_or_else(changed)?;
+        if is(owner) {
+            return Ok(());
+        }
+        if owner.kind != "ReplicaSet" {
+            return Err(changed());
+        }
+        let sets: Api<ReplicaSet> = Api::namespaced(self.hands.reading.clone(), &workload.namespace);
+        let set = sets.get_metadata_opt(&owner.name).await.map_err(failed)?.ok_or_else(changed)?.metadata;
+        let is_owner = set.uid.as_ref() == Some(&owner.uid);
+        let top = controller(set.owner_references.as_deref());
+        if is_owner && top.is_some_and(is) { Ok(()) } else { Err(changed()) }
+    }
+
+    fn request(&self, workload: &Workload, object: &Object) -> Result<http::Request<Vec<u8>>, Error> {
+        match workload::resource(&object.kind) {
+            Some(resource) => rollout::request(&resource, &workload.namespace, object, self.now),
+            None => evict::request(&workload.namespace, object),
+        }
+    }
+
+    async fn debit(&self, workload: &Workload, object: &Object) -> Result<(), Because> {
+        let limits = Limits { cooldown: self.rule.cooldown, max_per_day: self.rule.max_per_day };
+        let entry = Entry {
+            workload: workload.reference(),
+            object: object.clone(),
+            policy: self.policy.to_owned(),
+            at: self.now,
+            state: State::Pending,
+        };
+        let debited = |ledger: &crate::decide::ledger::Ledger| {
+            ledger.allows(&entry.workload, &limits, self.now)?;
+            Ok(ledger.pruned(self.now).debited(entry.clone()))
+        };
+        self.hands.book(&workload.namespace).change(debited).await
+    }
+
+    /// Settles the ledger when the answer is definite; else the entry stays, and a later evaluation looks for evidence.
+    async fn settle(&self, workload: &Workload, object: &Object, sent: &Result<(), Error>) {
+        let (namespace, kind, name) = (&workload.namespace, &object.kind, &object.name);
+        let evidence = match sent {
+            Ok(()) => Evidence::Happened,
+            Err(error) if acting::proves_nothing_happened(error) => Evidence::CanNoLongerHappen,
+            Err(_) => Evidence::MayStillHappen,
+        };
+        info!(policy = self.policy, namespace, kind, name, how = ?self.how, ?evidence, "restart requested");
+        if evidence == Evidence::MayStillHappen {
+            return;
+        }
+        if let Err(because) = self.hands.book(namespace).change(|it| Ok(it.settled(object, evidence))).await {
+            warn!(policy = self.policy, namespace, kind, name, %because, "the restart stays unsettled in the ledger");
+        }
+    }
+}
+
+fn failed(error: Error) -> Because {
+    acting::because(&error)
+}
+
+fn controller(owners: Option<&[OwnerReference]>) -> Option<&OwnerReference> {
+    owners?.iter().find(|it| it.controller == Some(true))
+}
+
+/// Whether the pod is the one that was judged, and well enough to be disturbed.
+fn is_still_fit(pod: &Pod, subject: &Subject) -> Result<(), Because> {
+    let changed = |what: &str| Err(Because::Changed { what: what.to_owned() });
+    if subject.uid.is_empty() || pod.metadata.uid.as_ref() != Some(&subject.uid) {
+        return changed("another pod has its name now");
+    }
+    if pod.metadata.deletion_timestamp.is_some() {
+        return changed("the pod is being terminated");
+    }
+    if pod.annotations().get(annotations::EXEMPT).is_some_and(|it| it == "true") {
+        return Err(Because::Exempt);
+    }
+    let status = pod.status.clone().unwrap_or_default();
+    let ready = status.conditions.iter().flatten().any(|it| it.type_ == "Ready" && it.status == "True");
+    if ready && status.phase.as_deref() == Some("Running") { Ok(()) } else { Err(Because::PodNotReady) }
+}
+
+/// What can have changed about the workload since the plan was made.
+fn may_be_disturbed(rule: &RestartRule, how: Restart, state: &WorkloadState) -> Result<(), Because> {
+    if state.exempt {
+        return Err(Because::Exempt);
+    }
+    if state.rolling_out {
+        return Err(Because::RolloutInProgress);
+    }
+    if let Some(name) = state.blocking_budgets.first() {
+        return Err(Because::DisruptionBudget { name: name.clone() });
+    }
+    let max_unavailable = rule.max_unavailable.of(state.desired);
+    let unavailable = state.desired.saturating_sub(state.available);
+    match (how, &state.rollout_blocked) {
+        (Restart::Rollout, Some(reason)) => Err(Because::RolloutBlocked { reason: reason.clone() }),
+        (Restart::Rollout, None) if unavailable == 0 => Ok(()),
+        (Restart::Evict, _) if unavailable < max_unavailable => Ok(()),
+        _ => Err(Because::TooFewAvailable { available: state.available, desired: state.desired, max_unavailable }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::policy::MaxUnavailable;
+
+    fn rule() -> RestartRule {
+        RestartRule {
+            after: Duration::ZERO,
+            method: crate::api::RestartMethod::Auto,
+            cooldown: Duration::from_secs(3_600),
+            max_per_day: 3,
+            max_unavailable: MaxUnavailable::Pods(1),
+        }
+    }
+
+    fn whole() -> WorkloadState {
+        WorkloadState { desired: 3, available: 3, ..WorkloadState::default() }
+    }
+
+    #[test]
+    fn a_workload_that_is_whole_may_be_disturbed() {
+        assert_eq!(may_be_disturbed(&rule(), Restart::Evict, &whole()), Ok(()));
+        assert_eq!(may_be_disturbed(&rule(), Restart::Rollout, &whole()), Ok(()));
+    }
+
+    #[test]
+    fn whatever_came_up_since_the_plan_withholds_by_name() {
+        let refusal =
+            |how, state: WorkloadState| may_be_disturbed(&rule(), how, &state).expect_err("a refusal").reason();
+        assert_eq!(refusal(Restart::Evict, WorkloadState { exempt: true, ..whole() }), "Exempt");
+        assert_eq!(refusal(Restart::Evict, WorkloadState { rolling_out: true, ..whole() }), "RolloutInProgress");
+        assert_eq!(
+            refusal(Restart::Evict, WorkloadState { blocking_budgets: vec!["b".into()], ..whole() }),
+            "PodDisruptionBudget"
+        );
+        assert_eq!(refusal(Restart::Evict, WorkloadState { available: 2, ..whole() }), "TooFewAvailable");
+        assert_eq!(refusal(Restart::Rollout, WorkloadState { available: 2, ..whole() }), "TooFewAvailable");
+        assert_eq!(
+            refusal(Restart::Rollout, WorkloadState { rollout_blocked: Some("it is paused".into()), ..whole() }),
+            "RolloutBlocked"
+        );
+    }
+
+    #[test]
+    fn a_pod_that_is_another_or_unwell_is_not_disturbed() {
+        let subject =
+            Subject { namespace: "shop".into(), pod: "orders-1".into(), uid: "u1".into(), container: "app".into() };
+        let pod = |uid: &str, phase: &str, ready: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "orders-1", "uid": uid},
+                "status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]},
+            }))
+            .expect("a pod")
+        };
+        assert_eq!(is_still_fit(&pod("u1", "Running", "True"), &subject), Ok(()));
+        assert!(matches!(is_still_fit(&pod("u2", "Running", "True"), &subject), Err(Because::Changed { .. })));
+        assert_eq!(is_still_fit(&pod("u1", "Running", "False"), &subject), Err(Because::PodNotReady));
+        assert_eq!(is_still_fit(&pod("u1", "Pending", "True"), &subject), Err(Because::PodNotReady));
+        let nobody = Subject { uid: String::new(), ..subject };
+        assert!(is_still_fit(&pod("", "Running", "True"), &nobody).is_err());
+    }
+}

@@ -1,0 +1,258 @@
+//! The acting client: the only way by which anything in the cluster is changed, but for status, events and the lease.
+//!
+//! It makes one attempt and no second one, waits 15 seconds for an answer, and looks right before each request is sent
+//! whether we still lead and whether the decision is still fresh. It decides nothing about what is sent.
+
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{FutureExt, future, future::BoxFuture};
+use http::Request;
+use kube::{
+    Client, Config, Error,
+    client::{Body, ClientBuilder},
+};
+use tokio::time::{Instant, timeout};
+use tower::{BoxError, Layer, Service};
+
+use crate::{
+    decide::Because,
+    io::{
+        http::{printable, root_cause},
+        leadership::Leadership,
+    },
+};
+
+/// The longest wait for an answer. The API server itself may take 10 s over an eviction.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Answers that prove that the request did nothing and will do nothing: forbidden, gone, changed, refused.
+const REFUSALS: [u16; 4] = [403, 404, 409, 429];
+/// The cause in a 429 that comes from a `PodDisruptionBudget` and not from the API server's own throttling.
+const BUDGET_CAUSE: &str = "DisruptionBudget";
+
+/// The moment after which a request may not be sent any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// So long from now.
+    #[must_use]
+    pub fn after(span: Duration) -> Self {
+        Self(Instant::now() + span)
+    }
+
+    /// Whichever is first.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+}
+
+/// Why a request was not sent, or has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Not sent: we do not lead.
+    #[error("this replica is not the leader")]
+    NotLeader,
+    /// Not sent: the decision is no longer fresh.
+    #[error("too much time went by before the request could be sent")]
+    TooLate,
+    /// Sent, and what became of it is not known.
+    #[error("no answer within {} s", TIMEOUT.as_secs())]
+    NoAnswer,
+}
+
+/// Builds the acting client.
+///
+/// # Errors
+/// The configuration does not make a client.
+pub fn client(mut config: Config, leadership: &Leadership) -> Result<Client, Error> {
+    config.default_retry = false;
+    config.connect_timeout = Some(TIMEOUT);
+    config.read_timeout = Some(TIMEOUT);
+    config.write_timeout = Some(TIMEOUT);
+    config.reset_reader_on_write = true;
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Gate::new(leadership)).build())
+}
+
+/// Sends a request that changes something, unless its time is over. The answer's body is not looked at: a change that
+/// was made is made, whatever the words.
+///
+/// # Errors
+/// It was not sent, was refused, or has no answer; see [`proves_nothing_happened`].
+pub async fn send(client: &Client, mut request: Request<Vec<u8>>, deadline: Deadline) -> Result<(), Error> {
+    request.extensions_mut().insert(deadline);
+    client.request_text(request).await.map(drop)
+}
+
+/// Whether a failed request certainly changed nothing and never will. What is not certain may still happen.
+#[must_use]
+pub fn proves_nothing_happened(error: &Error) -> bool {
+    match error {
+        Error::Api(status) => REFUSALS.contains(&status.code),
+        Error::BuildRequest(_) => true,
+        other => matches!(refused(other), Some(Refused::NotLeader | Refused::TooLate)),
+    }
+}
+
+/// The name of a failure.
+#[must_use]
+pub fn because(error: &Error) -> Because {
+    match (refused(error), error) {
+        (Some(Refused::NotLeader), _) => Because::NotLeader,
+        (Some(late @ Refused::TooLate), _) => Because::Changed { what: late.to_string() },
+        (_, Error::Api(status)) if status.code == 429 && budget(status).is_some() => {
+            Because::DisruptionBudget { name: budget(status).unwrap_or_default() }
+        }
+        (_, Error::Api(status)) if matches!(status.code, 404 | 409) => {
+            Because::Changed { what: printable(&status.message) }
+        }
+        _ => Because::RequestFailed { reason: reason(error) },
+    }
+}
+
+/// What went wrong, for people: one short line.
+#[must_use]
+pub fn reason(error: &Error) -> String {
+    match error {
+        Error::Api(status) if status.message.is_empty() => format!("the API server answered {}", status.code),
+        Error::Api(status) => printable(&status.message),
+        other => root_cause(other),
+    }
+}
+
+fn refused(error: &Error) -> Option<Refused> {
+    match error {
+        Error::Service(inner) => inner.downcast_ref::<Refused>().copied(),
+        _ => None,
+    }
+}
+
+/// The budget that refused an eviction. Its name stands only in a sentence of the API server:
+/// "The disruption budget NAME needs 3 healthy pods and has 3 currently".
+fn budget(status: &kube::core::Status) -> Option<String> {
+    let details = status.details.as_ref()?;
+    let cause = details.causes.iter().find(|it| it.reason == BUDGET_CAUSE)?;
+    let name = cause.message.strip_prefix("The disruption budget ").and_then(|it| it.split_whitespace().next());
+    Some(printable(name.unwrap_or(&cause.message)))
+}
+
+/// Asks right before each request whether it may be sent.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    leadership: Leadership,
+}
+
+impl Gate {
+    /// A gate that opens while we lead.
+    #[must_use]
+    pub fn new(leadership: &Leadership) -> Self {
+        Self { leadership: leadership.clone() }
+    }
+
+    fn check(&self, deadline: Option<Deadline>) -> Result<(), Refused> {
+        if !self.leadership.is_held() {
+            return Err(Refused::NotLeader);
+        }
+        match deadline {
+            Some(Deadline(at)) if Instant::now() >= at => Err(Refused::TooLate),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<S> Layer<S> for Gate {
+    type Service = Gated<S>;
+
+    fn layer(&self, inner: S) -> Gated<S> {
+        Gated { inner, gate: self.clone() }
+    }
+}
+
+/// See [`Gate`].
+#[derive(Clone, Debug)]
+pub struct Gated<S> {
+    inner: S,
+    gate: Gate,
+}
+
+impl<S> Service<Request<Body>> for Gated<S>
+where
+    S: Service<Request<Body>>,
+    S::Error: Into<BoxError>,
+    S::Response: Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let deadline = request.extensions().get::<Deadline>().copied();
+        if let Err(refused) = self.gate.check(deadline) {
+            return future::ready(Err(refused.into())).boxed();
+        }
+        let gate = self.gate.clone();
+        let answer = self.inner.call(request);
+        async move {
+            // A queue lies between the call and this line, and nothing between this line and the connection.
+            gate.check(deadline)?;
+            timeout(TIMEOUT, answer).await.map_err(|_| Refused::NoAnswer)?.map_err(Into::into)
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::{
+        Status,
+        response::{StatusCause, StatusDetails},
+    };
+
+    use super::*;
+
+    fn api(code: u16, message: &str) -> Error {
+        Error::Api(Status::failure(message, "").with_code(code).boxed())
+    }
+
+    fn blocked(message: &str) -> Error {
+        let cause = StatusCause { reason: BUDGET_CAUSE.into(), message: message.into(), field: String::new() };
+        let details = StatusDetails { causes: vec![cause], ..StatusDetails::default() };
+        Error::Api(Status::failure("Cannot evict pod", "TooManyRequests").with_code(429).with_details(details).boxed())
+    }
+
+    #[test]
+    fn a_budget_that_refuses_is_named() {
+        let named = |message: &str| because(&blocked(message));
+        let name = |name: &str| Because::DisruptionBudget { name: name.to_owned() };
+        assert_eq!(named("The disruption budget orders needs 3 healthy pods and has 3 currently"), name("orders"));
+        assert_eq!(named("The disruption budget orders is still being processed by the server."), name("orders"));
+        assert_eq!(named("no"), name("no"));
+    }
+
+    #[test]
+    fn throttling_is_not_taken_for_a_budget() {
+        assert_eq!(because(&api(429, "slow down")), Because::RequestFailed { reason: "slow down".into() });
+    }
+
+    #[test]
+    fn only_definite_answers_prove_that_nothing_happened() {
+        for code in [403, 404, 409, 429] {
+            assert!(proves_nothing_happened(&api(code, "")), "{code}");
+        }
+        for code in [408, 500, 502, 503, 504] {
+            assert!(!proves_nothing_happened(&api(code, "")), "{code}");
+        }
+        assert!(proves_nothing_happened(&Error::Service(Refused::NotLeader.into())));
+        assert!(proves_nothing_happened(&Error::Service(Refused::TooLate.into())));
+        assert!(!proves_nothing_happened(&Error::Service(Refused::NoAnswer.into())));
+        assert!(!proves_nothing_happened(&Error::Service("connection reset".into())));
+    }
+}

@@ -1,0 +1,243 @@
+//! Alertmanager's API v2: the alerts as JSON, and one request to one address. It does not decide when to send.
+//!
+//! Replicas of an Alertmanager do not tell each other about alerts, so every address behind a name gets all of them.
+//! See <https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml>.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::{StatusCode, header};
+use serde::Serialize;
+
+use crate::{
+    api::AlertRecord,
+    decide::Diagnosis,
+    io::http::{self, Endpoint, HttpError, root_cause},
+};
+
+/// A firing alert ends by itself so long after it was last sent: four times the period.
+const STANDS: SignedDuration = SignedDuration::from_mins(4);
+/// The longest that one request may take, whatever the endpoint's `timeout`: alerts are small.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Alerts in one request.
+const BATCH: usize = 256;
+
+/// What every alert carries besides what it is about.
+pub(super) struct Letterhead {
+    /// The prefix of the runbooks' addresses.
+    pub runbook_url: String,
+    /// The value of the label `cluster`.
+    pub cluster: Option<String>,
+}
+
+/// Alerts, ready to be sent.
+pub(super) struct Mail {
+    batches: Vec<(usize, Vec<u8>)>,
+}
+
+/// Why an address did not take the mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// For people. Holds neither secrets nor what the receiver wrote.
+    pub problem: String,
+    /// Whether another try may help.
+    pub retry: bool,
+    /// How long the receiver wants to be left alone.
+    pub after: Option<Duration>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Alert {
+    labels: BTreeMap<&'static str, String>,
+    annotations: BTreeMap<&'static str, String>,
+    starts_at: String,
+    ends_at: String,
+}
+
+impl Letterhead {
+    /// The alerts of records, each with the name of its policy.
+    pub(super) fn mail(&self, records: &[(String, AlertRecord)], now: Timestamp) -> Mail {
+        let batch = |records: &[(String, AlertRecord)]| {
+            let alerts: Vec<Alert> = records.iter().map(|(policy, it)| self.alert(policy, it, now)).collect();
+            // Maps of strings always make JSON.
+            (alerts.len(), serde_json::to_vec(&alerts).unwrap_or_default())
+        };
+        Mail { batches: records.chunks(BATCH).map(batch).collect() }
+    }
+
+    fn alert(&self, policy: &str, record: &AlertRecord, now: Timestamp) -> Alert {
+        let AlertRecord { namespace, workload, container, diagnosis, severity, summary, starts_at, ends_at } = record;
+        let cluster = self.cluster.iter().map(|it| ("cluster", it.clone()));
+        let labels = [
+            ("alertname", "GrpcClientHygiene".to_owned()),
+            ("severity", severity.clone()),
+            ("namespace", namespace.clone()),
+            ("workload_kind", workload.kind.clone()),
+            ("workload", workload.name.clone()),
+            ("container", container.clone()),
+            ("diagnosis", diagnosis.clone()),
+            ("policy", policy.to_owned()),
+        ];
+        let advice = Diagnosis::ALL.into_iter().find(|it| it.name() == diagnosis).map_or("", Diagnosis::advice);
+        let annotations = [
+            ("summary", format!("{diagnosis}: {} {namespace}/{}, container {container}", workload.kind, workload.name)),
+            ("description", format!("{summary}. What to change: {advice}.")),
+            ("runbook_url", format!("{}/{diagnosis}.md", self.runbook_url)),
+        ];
+        let ends_at =
+            ends_at.as_ref().map_or_else(|| now.saturating_add(STANDS).unwrap_or(now), |it| it.0.max(starts_at.0));
+        Alert {
+            labels: labels.into_iter().chain(cluster).collect(),
+            annotations: annotations.into_iter().collect(),
+            starts_at: time(starts_at.0),
+            ends_at: time(ends_at),
+        }
+    }
+}
+
+impl Mail {
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// How many alerts it holds.
+    pub(super) fn alerts(&self) -> u64 {
+        self.batches.iter().map(|(alerts, _)| u64::try_from(*alerts).unwrap_or(u64::MAX)).sum()
+    }
+}
+
+/// RFC 3339, milliseconds.
+fn time(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+/// Every address behind the endpoint's name now.
+pub(super) async fn addresses(endpoint: &Endpoint) -> Result<BTreeSet<SocketAddr>, String> {
+    let url = &endpoint.url;
+    let name = format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
+    let found =
+        tokio::net::lookup_host(&name).await.map_err(|error| format!("cannot be resolved: {}", root_cause(&error)))?;
+    let found: BTreeSet<SocketAddr> = found.collect();
+    if found.is_empty() { Err("has no address".to_owned()) } else { Ok(found) }
+}
+
+/// Sends the mail to one address of the endpoint; host header and TLS name stay those of the name.
+pub(super) async fn post(endpoint: &Endpoint, address: SocketAddr, mail: &Mail) -> Result<(), Failure> {
+    let client = http::builder(endpoint)?
+        .resolve(endpoint.url.host_str().unwrap_or_default(), address)
+        .timeout(endpoint.timeout.min(TIMEOUT))
+        .build()
+        .map_err(HttpError::from)?;
+    let url = endpoint.join("api/v2/alerts");
+    for (_, body) in &mail.batches {
+        let mut request = client.post(url.clone()).header(header::CONTENT_TYPE, "application/json").body(body.clone());
+        if let Some(value) = http::authorization(endpoint).await? {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let response = request.send().await.map_err(HttpError::from)?;
+        let status = response.status();
+        if !status.is_success() {
+            let after = response.headers().get(header::RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
+            return Err(Failure::answered(status, after.map(Duration::from_secs)));
+        }
+    }
+    Ok(())
+}
+
+impl Failure {
+    /// Being overloaded or broken passes; being refused does not.
+    fn answered(status: StatusCode, after: Option<Duration>) -> Self {
+        let retry = status == StatusCode::TOO_MANY_REQUESTS
+            || status == StatusCode::REQUEST_TIMEOUT
+            || status.is_server_error();
+        Self { problem: format!("answered {status}"), retry, after }
+    }
+}
+
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Self {
+        Self { problem: error.to_string(), retry: true, after: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::WorkloadRef;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).expect("a time")
+    }
+
+    fn record(ends_at: Option<i64>) -> AlertRecord {
+        AlertRecord {
+            namespace: "shop".into(),
+            workload: WorkloadRef { kind: "Deployment".into(), name: "orders".into() },
+            container: "app".into(),
+            diagnosis: "DialPerCall".into(),
+            severity: "critical".into(),
+            summary: "10 calls per connection".into(),
+            starts_at: Time(at(0)),
+            ends_at: ends_at.map(|it| Time(at(it))),
+        }
+    }
+
+    fn sent(record: AlertRecord, now: i64) -> Value {
+        let letterhead = Letterhead { runbook_url: "https://runbooks".into(), cluster: Some("east".into()) };
+        let mail = letterhead.mail(&[("shop/clients".into(), record)], at(now));
+        serde_json::from_slice::<Value>(&mail.batches[0].1).expect("JSON")[0].take()
+    }
+
+    #[test]
+    fn an_alert_says_who_what_and_what_to_do() {
+        assert_eq!(
+            sent(record(None), 60),
+            json!({
+                "labels": {
+                    "alertname": "GrpcClientHygiene", "severity": "critical", "namespace": "shop",
+                    "workload_kind": "Deployment", "workload": "orders", "container": "app",
+                    "diagnosis": "DialPerCall", "policy": "shop/clients", "cluster": "east",
+                },
+                "annotations": {
+                    "summary": "DialPerCall: Deployment shop/orders, container app",
+                    "description": "10 calls per connection. What to change: create one client connection per target \
+                                    at start and share it; do not dial per call.",
+                    "runbook_url": "https://runbooks/DialPerCall.md",
+                },
+                "startsAt": "2027-01-15T08:00:00.000Z",
+                "endsAt": "2027-01-15T08:05:00.000Z",
+            })
+        );
+    }
+
+    #[test]
+    fn a_resolved_alert_ends_when_it_ended_and_never_before_it_began() {
+        assert_eq!(sent(record(Some(30)), 600)["endsAt"], "2027-01-15T08:00:30.000Z");
+        assert_eq!(sent(record(Some(-30)), 600)["endsAt"], "2027-01-15T08:00:00.000Z");
+    }
+
+    #[test]
+    fn an_overloaded_receiver_is_tried_again_and_a_refusing_one_is_not() {
+        for (code, retry) in
+            [(429, true), (500, true), (503, true), (400, false), (401, false), (404, false), (301, false)]
+        {
+            let status = StatusCode::from_u16(code).expect("a status");
+            assert_eq!(Failure::answered(status, None).retry, retry, "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_needs_no_name() {
+        let url = "http://[::1]:9093".parse().expect("a URL");
+        let endpoint = Endpoint { url, credentials: None, ca_file: None, timeout: TIMEOUT };
+        assert_eq!(addresses(&endpoint).await, Ok(BTreeSet::from(["[::1]:9093".parse().expect("an address")])));
+    }
+}

@@ -1,0 +1,219 @@
+//! Reporting: status, and events on transitions. Neither acts on a workload.
+//!
+//! Events are published when something begins or ends, never for moving figures: the API server folds repeats and
+//! keeps the first note.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Api, Client, Resource,
+    api::{ApiResource, DynamicObject, ObjectMeta, Patch, PatchParams},
+    runtime::events::{Event, EventType, Recorder},
+};
+use serde_json::json;
+use tracing::warn;
+
+use crate::{
+    api::{GrpcClientPolicyStatus, Mode, Offender, PolicyResource, RemediationState, WorkloadRef, names},
+    decide::{Diagnosis, History, Plan, Standing, Workload, status::shortened, worth_writing},
+};
+
+/// The longest note of an event, bytes; the API server refuses 1024 and more.
+const MAX_NOTE: usize = 1_000;
+
+/// Which policy a status belongs to, by name: the policy itself may be one that does not parse.
+#[derive(Clone, Debug)]
+pub struct Address {
+    name: String,
+    namespace: Option<String>,
+    resource: ApiResource,
+}
+
+impl Address {
+    /// The address of an object of kind `K`.
+    #[must_use]
+    pub fn of<K: Resource<DynamicType = ()>>(meta: &ObjectMeta) -> Self {
+        Self {
+            name: meta.name.clone().unwrap_or_default(),
+            namespace: meta.namespace.clone(),
+            resource: ApiResource::erase::<K>(&()),
+        }
+    }
+
+    fn api(&self, client: &Client) -> Api<DynamicObject> {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &self.resource),
+            None => Api::all_with(client.clone(), &self.resource),
+        }
+    }
+}
+
+/// The status as the API server has it now. `None` when there is none, or none that can be read.
+///
+/// # Errors
+/// The API fails.
+pub async fn read_status(client: &Client, address: &Address) -> Result<Option<GrpcClientPolicyStatus>, kube::Error> {
+    let object = address.api(client).get_opt(&address.name).await?;
+    let status = object.and_then(|it| it.data.get("status").cloned());
+    Ok(status.and_then(|it| serde_json::from_value(it).ok()))
+}
+
+/// Writes the status if it says something new, and says whether it did.
+///
+/// # Errors
+/// The API refuses the write.
+pub async fn write_status(
+    client: &Client,
+    address: &Address,
+    old: Option<&GrpcClientPolicyStatus>,
+    new: &GrpcClientPolicyStatus,
+) -> Result<bool, kube::Error> {
+    if !worth_writing(old, new) {
+        return Ok(false);
+    }
+    let Address { name, resource, .. } = address;
+    let patch = json!({
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"name": name},
+        "status": new,
+    });
+    let params = PatchParams::apply(names::FIELD_MANAGER).force();
+    match address.api(client).patch_status(name, &params, &Patch::Apply(&patch)).await {
+        Ok(_) => Ok(true),
+        // Deleted in the meantime: there is nobody left to tell.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Publishes what began and what ended between two statuses: on the policy always, on workloads only in `Enforce`.
+pub async fn publish<K: PolicyResource>(
+    recorder: &Recorder,
+    resource: &K,
+    old: Option<&GrpcClientPolicyStatus>,
+    new: &GrpcClientPolicyStatus,
+    plan: &Plan,
+    history: &History,
+) {
+    for news in news(old, new, plan) {
+        let event = Event {
+            type_: if news.warning { EventType::Warning } else { EventType::Normal },
+            reason: news.reason.to_owned(),
+            note: Some(shortened(&news.note, MAX_NOTE)),
+            action: "Evaluate".to_owned(),
+            secondary: None,
+        };
+        let mut about = vec![resource.object_ref(&())];
+        if plan.mode == Mode::Enforce
+            && let Some(workload) = news.workload.and_then(|it| reference(&it, history))
+        {
+            about.push(workload);
+        }
+        for object in about {
+            if let Err(error) = recorder.publish(&event, &object).await {
+                warn!(policy = plan.policy, %error, "event not published");
+            }
+        }
+    }
+}
+
+/// Something that began or ended.
+#[derive(Debug, PartialEq)]
+struct News {
+    reason: &'static str,
+    warning: bool,
+    note: String,
+    workload: Option<Workload>,
+}
+
+type Key<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+fn key(it: &Offender) -> Key<'_> {
+    (&it.namespace, &it.pod, &it.uid, &it.container)
+}
+
+fn news(old: Option<&GrpcClientPolicyStatus>, new: &GrpcClientPolicyStatus, plan: &Plan) -> Vec<News> {
+    let before: BTreeMap<Key<'_>, &Offender> =
+        old.iter().flat_map(|it| &it.offenders).map(|it| (key(it), it)).collect();
+    let after: BTreeMap<Key<'_>, &Offender> = new.offenders.iter().map(|it| (key(it), it)).collect();
+    let mut news = Vec::new();
+    for (key, offender) in &after {
+        let known = before.get(key);
+        if known.is_none_or(|it| it.diagnosis != offender.diagnosis) {
+            news.push(found(offender));
+        }
+        if restart(offender) == Some(RemediationState::Done)
+            && known.and_then(|it| restart(it)) != Some(RemediationState::Done)
+        {
+            let note = format!("restarted {}/{} because of {}", offender.namespace, offender.pod, offender.diagnosis);
+            news.push(News { reason: "Restarted", warning: false, note, workload: owner(offender) });
+        }
+        if plan.mode == Mode::DryRun
+            && restart(offender) == Some(RemediationState::WouldDo)
+            && known.and_then(|it| restart(it)) != Some(RemediationState::WouldDo)
+        {
+            let note = format!(
+                "dry run: would restart {}/{} because of {}",
+                offender.namespace, offender.pod, offender.diagnosis
+            );
+            news.push(News { reason: "WouldRestart", warning: false, note, workload: None });
+        }
+    }
+    for (_, offender) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
+        let note = format!(
+            "{}/{} ({}) no longer shows {}",
+            offender.namespace, offender.pod, offender.container, offender.diagnosis
+        );
+        news.push(News { reason: "Recovered", warning: false, note, workload: owner(offender) });
+    }
+    news
+}
+
+fn found(offender: &Offender) -> News {
+    let diagnosis = Diagnosis::ALL.into_iter().find(|it| it.name() == offender.diagnosis);
+    let advice = diagnosis.map_or("", Diagnosis::advice);
+    News {
+        reason: diagnosis.map_or("Violating", Diagnosis::name),
+        warning: true,
+        note: format!(
+            "{}/{} ({}): {}. Advice: {advice}",
+            offender.namespace, offender.pod, offender.container, offender.message
+        ),
+        workload: owner(offender),
+    }
+}
+
+fn restart(offender: &Offender) -> Option<RemediationState> {
+    offender.remediations.iter().find(|it| it.remediation == "Restart").map(|it| it.state)
+}
+
+fn owner(offender: &Offender) -> Option<Workload> {
+    let WorkloadRef { kind, name } = offender.workload.clone()?;
+    Some(Workload { namespace: offender.namespace.clone(), kind, name })
+}
+
+/// `kubectl describe` finds events by UID, so a reference without one would be invisible.
+fn reference(workload: &Workload, history: &History) -> Option<ObjectReference> {
+    let Some(Standing::Known(state)) = history.workloads.get(workload) else { return None };
+    Some(ObjectReference {
+        api_version: Some("apps/v1".to_owned()),
+        kind: Some(workload.kind.clone()),
+        name: Some(workload.name.clone()),
+        namespace: Some(workload.namespace.clone()),
+        uid: Some(state.uid.clone()),
+        ..ObjectReference::default()
+    })
+}
+
+/// When a policy is evaluated next: at the next multiple of its interval, so that policies of one interval meet and
+/// share their queries.
+#[must_use]
+pub fn until_next(interval: std::time::Duration, now: Timestamp) -> std::time::Duration {
+    let interval = interval.as_millis().max(1);
+    let now = u128::try_from(now.as_millisecond()).unwrap_or(0);
+    let wait = interval - now % interval;
+    std::time::Duration::from_millis(u64::try_from(wait).unwrap_or(u64::MAX))
+}
