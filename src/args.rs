@@ -17,7 +17,7 @@ pub struct Args {
         long,
         global = true,
         env = "GRPC_HYGIENE_LOG",
-        default_value = "info",
+        default_value = "info,kube_runtime::controller=warn",
         value_name = "FILTER",
         display_order = 100
     )]

@@ -25,7 +25,7 @@ use kube::{
     },
 };
 use tokio::sync::mpsc;
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, debug, error, info_span, warn};
 
 use crate::{
     api::{GrpcClientPolicyStatus, Mode, PolicyResource, Reach, names::annotations},
@@ -142,7 +142,8 @@ pub async fn reconcile<K: PolicyResource>(
     work.instrument(span).await
 }
 
-/// Waits before the next try.
+/// Waits before the next try. The signature is kube's.
+#[allow(clippy::needless_pass_by_value)]
 pub fn error_policy<K: PolicyResource>(resource: Arc<DeserializeGuard<K>>, error: &Error, ctx: Arc<Context>) -> Action {
     warn!(policy = %key(&resource), %error, "evaluation not finished");
     ctx.metrics.evaluated(&key(&resource), "error", 0.0, seconds(Timestamp::now()));
@@ -252,7 +253,7 @@ async fn finish<K: PolicyResource>(
     });
     let observed = Observed::Judged { findings, plan, outcomes, restarts_last_day: ledgers.sum() };
     let after = write(ctx, resource, before, &observed).await?;
-    info!(targets = findings.len(), violating = plan.cases.len(), "evaluated");
+    debug!(targets = findings.len(), violating = plan.cases.len(), "evaluated");
     report::publish(&ctx.recorder, resource, before, &after, plan, history).await;
     Ok(())
 }

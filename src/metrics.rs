@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::decide::{Decision, Finding, Outcome, Plan, Verdict};
+use crate::decide::{Because, Decision, Finding, Outcome, Plan, Verdict};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ResultLabel {
@@ -131,7 +131,7 @@ impl Metrics {
             }
         }
         for outcome in outcomes {
-            let result = outcome.result.as_ref().map_or_else(|why| why.reason(), |()| "success");
+            let result = outcome.result.as_ref().map_or_else(Because::reason, |()| "success");
             self.remediations
                 .get_or_create(&RemediationLabels { remediation: outcome.remediation.name(), result })
                 .inc();

@@ -1,5 +1,7 @@
 //! Logs to standard error, and traces by OTLP when an endpoint is given.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::WithExportConfig;
@@ -21,7 +23,7 @@ pub fn start(filter: &str, format: LogFormat, otlp_endpoint: Option<&str>) -> an
     let filter = EnvFilter::try_new(filter).context("--log-level is not a filter")?;
     // It logs every refused handshake, and what refused it is in the query's own failure already.
     let filter = filter.add_directive("rustls_platform_verifier=off".parse().context("a directive")?);
-    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let logs = match format {
         LogFormat::Text => logs.with_target(false).boxed(),
         LogFormat::Json => logs.json().flatten_event(true).boxed(),

@@ -3,7 +3,8 @@
 //! `grpc-hygiene crd` prints them; `crds/` and the chart hold what it prints, and a test fails when they are stale.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
+    CustomResourceColumnDefinition, CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+    JSONSchemaPropsOrBool, ValidationRule,
 };
 use kube::CustomResourceExt;
 use serde_json::Value;
@@ -17,8 +18,8 @@ const MAX_EXPRESSIONS: i64 = 32;
 #[must_use]
 pub fn custom_resources() -> [CustomResourceDefinition; 2] {
     [
-        with_rules(GrpcClientPolicy::crd(), shared_rules()),
-        with_rules(
+        completed(GrpcClientPolicy::crd(), shared_rules()),
+        completed(
             ClusterGrpcClientPolicy::crd(),
             [shared_rules(), vec![namespace_selector_rule(), operators_rule("namespaceSelector")]].concat(),
         ),
@@ -77,14 +78,14 @@ fn walk(schema: &JSONSchemaProps, value: &Value, path: &str, found: &mut Vec<Str
     }
 }
 
-fn with_rules(mut crd: CustomResourceDefinition, rules: Vec<ValidationRule>) -> CustomResourceDefinition {
-    let spec =
-        crd.spec.versions.first_mut().and_then(|version| {
-            version.schema.as_mut()?.open_api_v3_schema.as_mut()?.properties.as_mut()?.get_mut("spec")
-        });
-    if let Some(spec) = spec {
-        spec.x_kubernetes_validations = Some(rules);
-        bound_selectors(spec);
+fn completed(mut crd: CustomResourceDefinition, rules: Vec<ValidationRule>) -> CustomResourceDefinition {
+    if let Some(version) = crd.spec.versions.first_mut() {
+        version.additional_printer_columns = Some(columns());
+        let schema = version.schema.as_mut().and_then(|it| it.open_api_v3_schema.as_mut());
+        if let Some(spec) = schema.and_then(|it| it.properties.as_mut()?.get_mut("spec")) {
+            spec.x_kubernetes_validations = Some(rules);
+            bound_selectors(spec);
+        }
     }
     crd
 }
@@ -96,6 +97,30 @@ fn bound_selectors(spec: &mut JSONSchemaProps) {
         let Some(expressions) = fields.and_then(|it| it.get_mut("matchExpressions")) else { continue };
         expressions.max_items = Some(MAX_EXPRESSIONS);
     }
+}
+
+/// The columns of `kubectl get`: readiness first, then the facts that people ask for; the rest with `-o wide`.
+fn columns() -> Vec<CustomResourceColumnDefinition> {
+    let ready = |field: &str| format!(".status.conditions[?(@.type==\"Ready\")].{field}");
+    let column = |name: &str, type_: &str, json_path: &str, priority: i32| CustomResourceColumnDefinition {
+        name: name.to_owned(),
+        type_: type_.to_owned(),
+        json_path: json_path.to_owned(),
+        priority: (priority > 0).then_some(priority),
+        ..CustomResourceColumnDefinition::default()
+    };
+    vec![
+        column("Ready", "string", &ready("status"), 0),
+        column("Mode", "string", ".spec.mode", 0),
+        column("Targets", "integer", ".status.counts.targets", 0),
+        column("Violating", "integer", ".status.counts.violating", 0),
+        column("Last eval", "date", ".status.lastEvaluationTime", 0),
+        column("Age", "date", ".metadata.creationTimestamp", 0),
+        column("Inconclusive", "integer", ".status.counts.inconclusive", 1),
+        column("Restarts 24h", "integer", ".status.counts.restartsLastDay", 1),
+        column("Suspended", "boolean", ".spec.suspend", 1),
+        column("Message", "string", &ready("message"), 1),
+    ]
 }
 
 fn rule(field: &str, rule: String, message: &str) -> ValidationRule {

@@ -23,22 +23,7 @@ use super::{DurationText, GrpcClientPolicyStatus};
     namespaced,
     status = "GrpcClientPolicyStatus",
     derive = "PartialEq",
-    doc = "Watches the gRPC clients of one namespace for bad habits (a new connection per call, channels that are never closed, rejected keepalive) and says, alerts or restarts as told. The default mode only says what it would do.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
-    printcolumn(name = "Targets", type_ = "integer", json_path = ".status.counts.targets"),
-    printcolumn(name = "Violating", type_ = "integer", json_path = ".status.counts.violating"),
-    printcolumn(name = "Last eval", type_ = "date", json_path = ".status.lastEvaluationTime"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Inconclusive", type_ = "integer", json_path = ".status.counts.inconclusive", priority = 1),
-    printcolumn(name = "Restarts 24h", type_ = "integer", json_path = ".status.counts.restartsLastDay", priority = 1),
-    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        priority = 1
-    )
+    doc = "Watches the gRPC clients of one namespace for bad habits (a new connection per call, channels that are never closed, rejected keepalive) and says, alerts or restarts as told. The default mode only says what it would do."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct GrpcClientPolicySpec {
@@ -58,22 +43,7 @@ pub struct GrpcClientPolicySpec {
     category = "grpc-hygiene",
     status = "GrpcClientPolicyStatus",
     derive = "PartialEq",
-    doc = "Like GrpcClientPolicy, for the pods of all namespaces that its namespaceSelector matches.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
-    printcolumn(name = "Targets", type_ = "integer", json_path = ".status.counts.targets"),
-    printcolumn(name = "Violating", type_ = "integer", json_path = ".status.counts.violating"),
-    printcolumn(name = "Last eval", type_ = "date", json_path = ".status.lastEvaluationTime"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Inconclusive", type_ = "integer", json_path = ".status.counts.inconclusive", priority = 1),
-    printcolumn(name = "Restarts 24h", type_ = "integer", json_path = ".status.counts.restartsLastDay", priority = 1),
-    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        priority = 1
-    )
+    doc = "Like GrpcClientPolicy, for the pods of all namespaces that its namespaceSelector matches."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterGrpcClientPolicySpec {

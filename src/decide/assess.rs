@@ -154,12 +154,12 @@ fn completed(policy: &Policy, facts: &Facts, observation: &Observation) -> Evide
         .zip(memory.as_ref())
         .map(|(conns, memory)| memory.trend.slope.per_second / conns.trend.slope.per_second);
     Evidence {
-        connections: facts.connections.as_ref().map(|it| it.trend.clone()),
+        connections: facts.connections.as_ref().map(|it| it.trend),
         opened: facts.opened_or_grown(policy),
         calls: facts.calls,
         calls_per_connection: facts.calls_per_connection(policy),
-        goroutine_trend: facts.goroutines.as_ref().map(|it| it.trend.clone()),
-        memory_trend: facts.memory.as_ref().map(|it| it.trend.clone()),
+        goroutine_trend: facts.goroutines.as_ref().map(|it| it.trend),
+        memory_trend: facts.memory.as_ref().map(|it| it.trend),
         bytes_per_connection: bytes,
         forecast,
         witnesses: witnesses(observation, connections.is_some(), memory.is_some()),

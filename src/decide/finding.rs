@@ -225,9 +225,10 @@ impl fmt::Display for Why {
         let time = |seconds: &f64| print_duration(std::time::Duration::try_from_secs_f64(*seconds).unwrap_or_default());
         match self {
             Self::NoData => f.write_str("no source has data about its connections, calls or memory"),
-            Self::WarmingUp { remaining } => write!(f, "warming up: judged in {}", time(remaining)),
-            Self::TooShort { signal, have, need } => {
-                write!(f, "{} has {have} usable points, the trend test needs {need}", signal.name())
+            Self::WarmingUp { .. } => f.write_str("warming up"),
+            // The count moves with every sample; a status would show an old one.
+            Self::TooShort { signal, need, .. } => {
+                write!(f, "{} has fewer than the {need} usable points that the trend test needs", signal.name())
             }
             Self::Stale { signal, age } => write!(f, "the newest sample of {} is {} old", signal.name(), time(age)),
             Self::Gaps { signal, gap } => write!(f, "{} has a gap of {}", signal.name(), time(gap)),

@@ -252,11 +252,10 @@ fn sum<'a>(runs: impl Iterator<Item = &'a [Sample]>, counter: bool) -> Vec<Sampl
         let mut before = None;
         for sample in run {
             let value = match (counter, before) {
-                (false, _) => sample.value,
                 (true, Some(before)) if sample.value >= before => sample.value - before,
-                // Born after the first instant, or reset: it counts from zero.
                 (true, None) if sample.at <= first => 0.0,
-                (true, _) => sample.value,
+                // A counter that was born after the first instant, or reset, counts from zero.
+                (true | false, _) => sample.value,
             };
             before = Some(sample.value);
             // Times are positive, so that their bits sort as they do.

@@ -178,11 +178,12 @@ fn remediation(case: &Case, rung: &Rung, outcomes: &[Outcome]) -> RemediationSta
         .find(|it| it.remediation == rung.remediation && it.subject == case.target.subject)
         .map(|it| &it.result);
     let (state, because): (_, Option<&Because>) = match (&rung.decision, outcome) {
-        (Decision::Withheld(because), _) => (RemediationState::Withheld, Some(because)),
         (Decision::WouldDo, _) => (RemediationState::WouldDo, None),
         (Decision::Do, Some(Ok(()))) => (RemediationState::Done, None),
         (Decision::Do, Some(Err(because @ Because::RequestFailed { .. }))) => (RemediationState::Failed, Some(because)),
-        (Decision::Do, Some(Err(because))) => (RemediationState::Withheld, Some(because)),
+        (Decision::Do, Some(Err(because))) | (Decision::Withheld(because), _) => {
+            (RemediationState::Withheld, Some(because))
+        }
         (Decision::Do, None) => (RemediationState::Failed, None),
     };
     RemediationStatus {

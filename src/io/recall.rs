@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use kube::Client;
 
 use crate::{
@@ -36,11 +36,10 @@ pub async fn recall(
     let ledgers = join_all(
         wanted.into_iter().map(|of| async move { (of.to_owned(), ledger::read(client, namespace, of).await.0) }),
     );
-    let (standings, ledgers): (Vec<(Workload, Standing)>, Vec<(String, Budget)>) =
-        futures::future::join(standings, ledgers).await;
+    let (standings, ledgers) = join(standings, ledgers).await;
     History {
-        workloads: standings.into_iter().collect(),
-        ledgers: ledgers.into_iter().collect(),
+        workloads: standings.into_iter().collect::<BTreeMap<Workload, Standing>>(),
+        ledgers: ledgers.into_iter().collect::<BTreeMap<String, Budget>>(),
         ..History::from_status(key.to_owned(), status)
     }
 }

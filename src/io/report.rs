@@ -13,7 +13,7 @@ use kube::{
     runtime::events::{Event, EventType, Recorder},
 };
 use serde_json::json;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     api::{GrpcClientPolicyStatus, Mode, Offender, PolicyResource, RemediationState, WorkloadRef, names},
@@ -99,12 +99,14 @@ pub async fn publish<K: PolicyResource>(
     history: &History,
 ) {
     for news in news(old, new, plan) {
+        info!(policy = plan.policy, reason = news.reason, "{}", news.note);
         let event = Event {
             type_: if news.warning { EventType::Warning } else { EventType::Normal },
             reason: news.reason.to_owned(),
             note: Some(shortened(&news.note, MAX_NOTE)),
             action: "Evaluate".to_owned(),
-            secondary: None,
+            // Events that differ in nothing else would be folded into one, and the second pod's note lost.
+            secondary: Some(news.pod.clone()),
         };
         let mut about = vec![resource.object_ref(&())];
         if plan.mode == Mode::Enforce
@@ -126,6 +128,7 @@ struct News {
     reason: &'static str,
     warning: bool,
     note: String,
+    pod: ObjectReference,
     workload: Option<Workload>,
 }
 
@@ -149,7 +152,13 @@ fn news(old: Option<&GrpcClientPolicyStatus>, new: &GrpcClientPolicyStatus, plan
             && known.and_then(|it| restart(it)) != Some(RemediationState::Done)
         {
             let note = format!("restarted {}/{} because of {}", offender.namespace, offender.pod, offender.diagnosis);
-            news.push(News { reason: "Restarted", warning: false, note, workload: owner(offender) });
+            news.push(News {
+                reason: "Restarted",
+                warning: false,
+                note,
+                pod: pod(offender),
+                workload: owner(offender),
+            });
         }
         if plan.mode == Mode::DryRun
             && restart(offender) == Some(RemediationState::WouldDo)
@@ -159,7 +168,7 @@ fn news(old: Option<&GrpcClientPolicyStatus>, new: &GrpcClientPolicyStatus, plan
                 "dry run: would restart {}/{} because of {}",
                 offender.namespace, offender.pod, offender.diagnosis
             );
-            news.push(News { reason: "WouldRestart", warning: false, note, workload: None });
+            news.push(News { reason: "WouldRestart", warning: false, note, pod: pod(offender), workload: None });
         }
     }
     for (_, offender) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
@@ -167,7 +176,7 @@ fn news(old: Option<&GrpcClientPolicyStatus>, new: &GrpcClientPolicyStatus, plan
             "{}/{} ({}) no longer shows {}",
             offender.namespace, offender.pod, offender.container, offender.diagnosis
         );
-        news.push(News { reason: "Recovered", warning: false, note, workload: owner(offender) });
+        news.push(News { reason: "Recovered", warning: false, note, pod: pod(offender), workload: owner(offender) });
     }
     news
 }
@@ -182,7 +191,20 @@ fn found(offender: &Offender) -> News {
             "{}/{} ({}): {}. Advice: {advice}",
             offender.namespace, offender.pod, offender.container, offender.message
         ),
+        pod: pod(offender),
         workload: owner(offender),
+    }
+}
+
+fn pod(offender: &Offender) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        name: Some(offender.pod.clone()),
+        namespace: Some(offender.namespace.clone()),
+        uid: Some(offender.uid.clone()),
+        field_path: Some(format!("spec.containers{{{}}}", offender.container)),
+        ..ObjectReference::default()
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Because, Case, Decision, Remediation, Restart};
 use crate::{
-    api::RestartMethod,
+    api::{Mode, RestartMethod},
     decide::{
         Budget, History, Policy, Standing, Target, Workload, WorkloadState,
         ledger::{Limits, Refusal},
@@ -28,7 +28,8 @@ pub(super) fn decide(
 ) -> Result<Restart, Because> {
     about_the_finding(policy, case)?;
     let workload = about_the_pod(&case.target)?;
-    if !marks_alert_sent(history, case, workload) {
+    // A dry run sends no alert; it says what would follow if it did.
+    if policy.mode == Mode::Enforce && !alert_was_sent(history, case, workload) {
         return Err(Because::AlertFirst);
     }
     if let Some(until) = history.quiet_until.filter(|until| now < *until) {
@@ -91,7 +92,7 @@ fn about_the_pod(target: &Target) -> Result<&Workload, Because> {
 }
 
 /// The ladder: people hear of it before it is restarted. What counts is an alert that an earlier evaluation recorded.
-fn marks_alert_sent(history: &History, case: &Case, workload: &Workload) -> bool {
+fn alert_was_sent(history: &History, case: &Case, workload: &Workload) -> bool {
     history.alerts.iter().any(|it| {
         it.ends_at.is_none()
             && it.namespace == workload.namespace
@@ -131,10 +132,9 @@ fn about_the_workload(rule: &RestartRule, workload: &Workload, state: &WorkloadS
 fn method(method: RestartMethod, workload: &Workload, state: &WorkloadState) -> Restart {
     match method {
         RestartMethod::Evict => Restart::Evict,
-        RestartMethod::Rollout => Restart::Rollout,
         // Every node needs its own pod of a DaemonSet: no other replica can carry its load.
         RestartMethod::Auto if state.desired >= 2 && workload.kind != "DaemonSet" => Restart::Evict,
-        RestartMethod::Auto => Restart::Rollout,
+        RestartMethod::Auto | RestartMethod::Rollout => Restart::Rollout,
     }
 }
 

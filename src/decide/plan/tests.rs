@@ -158,6 +158,7 @@ fn when_nothing_speaks_against_it_the_pod_is_evicted() {
 fn a_dry_run_plans_the_same_and_does_none_of_it() {
     let mut dry = world();
     dry.spec["mode"] = "DryRun".into();
+    dry.history.alerts.clear();
     let plan = dry.plan();
     assert_eq!(plan.cases[0].rungs.len(), 3);
     assert!(plan.cases[0].rungs.iter().all(|it| it.decision == Decision::WouldDo), "{plan:?}");
