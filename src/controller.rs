@@ -279,6 +279,7 @@ async fn write<K: PolicyResource>(
     after.last_handled_reconcile_at = resource.annotations().get(annotations::REQUESTED_AT).cloned();
     let address = Address::of::<K>(resource.meta());
     report::write_status(&ctx.client, &address, before, &after).await.map_err(Error::Report)?;
+    report::log_transitions(&resource.key(), before, &after);
     Ok(after)
 }
 

@@ -11,12 +11,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt};
 
 use crate::{
-    decide::{Answer, Observation, Series, Subject, Target, gather},
+    decide::{Answer, Observation, Sample, Series, Subject, Target, gather},
     signals::Signal,
 };
 
 /// Signals that every process has, gRPC client or not: they make nobody a target.
-const AMBIENT: [Signal; 2] = [Signal::StartTime, Signal::MemoryLimit];
+const AMBIENT: [Signal; 3] = [Signal::StartTime, Signal::Restarts, Signal::MemoryLimit];
 
 /// The containers that the answers speak about and the selector matches, by the labels on their series. A label
 /// `app.kubernetes.io/name` is looked for as `app_kubernetes_io_name` and `label_app_kubernetes_io_name`, too, which
@@ -88,11 +88,18 @@ pub fn described(targets: Vec<Target>, answers: &[Answer], window: Duration, now
     let ambient: Vec<Answer> = answers.iter().filter(|it| AMBIENT.contains(&it.source.signal)).cloned().collect();
     let newest = |it: &Observation, signal| it.measured(signal).and_then(|it| it.samples.last()).map(|it| it.value);
     let describe = |it: Observation| Target {
-        started: it.target.started.or_else(|| newest(&it, Signal::StartTime)),
+        started: it.target.started.or_else(|| newest(&it, Signal::StartTime)).or_else(|| last_restart(&it)),
         memory_limit: it.target.memory_limit.or_else(|| newest(&it, Signal::MemoryLimit).filter(|it| *it > 0.0)),
         ..it.target.clone()
     };
     gather(&ambient, targets, window, now).into_iter().map(describe).collect()
+}
+
+/// When the restart count last moved: the present life began before that and after the sample before it.
+fn last_restart(observation: &Observation) -> Option<f64> {
+    let samples = &observation.measured(Signal::Restarts)?.samples;
+    let moved = |pair: &&[Sample]| pair[0].value.total_cmp(&pair[1].value).is_ne();
+    samples.windows(2).rev().find(moved).map(|pair| pair[1].at)
 }
 
 #[cfg(test)]
@@ -100,10 +107,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{
-        decide::{Matrix, Sample},
-        signals::catalog,
-    };
+    use crate::{decide::Matrix, signals::catalog};
 
     fn answer(signal: Signal, source: usize, labels: &[(&str, &str)], value: f64) -> Answer {
         let labels = labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
@@ -145,5 +149,20 @@ mod tests {
         let now = Timestamp::from_second(1_000).expect("a time");
         let targets = described(targets(&answers, None), &answers, Duration::from_secs(300), now);
         assert_eq!((targets[0].started, targets[0].memory_limit), (Some(700.0), Some(1e9)));
+    }
+
+    #[test]
+    fn without_a_start_time_a_life_begins_where_the_restart_count_moved() {
+        let labels = [("namespace", "shop"), ("pod", "orders-1"), ("container", "app")];
+        let calls = answer(Signal::Calls, 0, &labels, 1.0);
+        let mut restarts = answer(Signal::Restarts, 0, &labels, 1.0);
+        if let Ok(matrix) = &mut restarts.result {
+            let samples = [(965.0, 0.0), (980.0, 1.0), (995.0, 1.0)].map(|(at, value)| Sample { at, value });
+            Arc::make_mut(matrix).series[0].samples = samples.to_vec();
+        }
+        let now = Timestamp::from_second(1_000).expect("a time");
+        let answers = [calls, restarts];
+        let targets = described(targets(&answers, None), &answers, Duration::from_secs(300), now);
+        assert_eq!(targets[0].started, Some(980.0));
     }
 }

@@ -80,7 +80,7 @@ pub async fn observe_without_cluster(
     scope: &Scope,
     now: Timestamp,
 ) -> Result<Vec<Observation>, ObserveError> {
-    let signals = wanted().into_iter().chain([Signal::StartTime, Signal::MemoryLimit]);
+    let signals = wanted().into_iter().chain([Signal::StartTime, Signal::Restarts, Signal::MemoryLimit]);
     let all = join_all(signals.map(|signal| ask(eyes, signal, policy, scope, &[], now))).await;
     let answers: Vec<Answer> = all.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
     let targets = discover::targets(&answers, policy.selector.as_ref());

@@ -31,15 +31,28 @@ pub async fn recall(
     let standings = join_all(suspects.iter().map(|(workload, finding)| async move {
         ((*workload).clone(), workload::standing(client, workload, &finding.target.subject.pod).await)
     }));
-    let namespaces: BTreeSet<&str> = suspects.keys().map(|it| it.namespace.as_str()).collect();
-    let wanted = if policy.restart.is_some() { namespaces } else { BTreeSet::new() };
-    let ledgers = join_all(
-        wanted.into_iter().map(|of| async move { (of.to_owned(), ledger::read(client, namespace, of).await.0) }),
-    );
+    let wanted =
+        if policy.restart.is_some() { ledgers_of(key, status, suspects.keys().copied()) } else { BTreeSet::new() };
+    let ledgers = join_all(wanted.into_iter().map(|of| async move {
+        let budget = ledger::read(client, namespace, &of).await.0;
+        (of, budget)
+    }));
     let (standings, ledgers) = join(standings, ledgers).await;
     History {
         workloads: standings.into_iter().collect::<BTreeMap<Workload, Standing>>(),
         ledgers: ledgers.into_iter().collect::<BTreeMap<String, Budget>>(),
         ..History::from_status(key.to_owned(), status)
     }
+}
+
+/// The namespaces whose ledgers are read: those of suspects and of alerts, and a namespaced policy's own, whose
+/// restarts are counted in its status even while nobody is suspected.
+fn ledgers_of<'a>(
+    key: &str,
+    status: Option<&GrpcClientPolicyStatus>,
+    suspects: impl Iterator<Item = &'a Workload>,
+) -> BTreeSet<String> {
+    let own = key.split_once('/').map(|(namespace, _)| namespace.to_owned());
+    let alerted = status.iter().flat_map(|it| &it.alerts).map(|it| it.namespace.clone());
+    suspects.map(|it| it.namespace.clone()).chain(alerted).chain(own).collect()
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Api, Client, Resource,
     api::{ApiResource, DynamicObject, ObjectMeta, Patch, PatchParams},
@@ -118,6 +118,17 @@ pub async fn publish<K: PolicyResource>(
             if let Err(error) = recorder.publish(&event, &object).await {
                 warn!(policy = plan.policy, %error, "event not published");
             }
+        }
+    }
+}
+
+/// Logs conditions whose state changed: once, however long they last.
+pub fn log_transitions(policy: &str, old: Option<&GrpcClientPolicyStatus>, new: &GrpcClientPolicyStatus) {
+    for condition in &new.conditions {
+        let before = old.iter().flat_map(|it| &it.conditions).find(|it| it.type_ == condition.type_);
+        if before.is_none_or(|it| it.status != condition.status) {
+            let Condition { type_: kind, status, reason, message, .. } = condition;
+            info!(policy, condition = kind, status, reason, "{message}");
         }
     }
 }
