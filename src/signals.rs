@@ -39,11 +39,15 @@ pub enum Signal {
     StartTime,
     /// How often the container was restarted. Unit: restarts, counter.
     Restarts,
+    /// Who owns the pod: the labels say it, and the value is 1.
+    PodOwner,
+    /// Who owns the ReplicaSet: the labels say it, and the value is 1.
+    ReplicaSetOwner,
 }
 
 impl Signal {
     /// All signals, in reading order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::OpenConnections,
         Self::ConnectionsOpened,
         Self::ConnectionsFailed,
@@ -56,7 +60,13 @@ impl Signal {
         Self::KeepaliveViolations,
         Self::StartTime,
         Self::Restarts,
+        Self::PodOwner,
+        Self::ReplicaSetOwner,
     ];
+
+    /// What describes a container rather than measures it. Inside a cluster the Kubernetes API says it better.
+    pub const DESCRIPTIVE: [Self; 5] =
+        [Self::MemoryLimit, Self::StartTime, Self::Restarts, Self::PodOwner, Self::ReplicaSetOwner];
 
     /// Its name, as it stands in status and in the operator's configuration.
     #[must_use]
@@ -74,6 +84,8 @@ impl Signal {
             Self::KeepaliveViolations => "KeepaliveViolations",
             Self::StartTime => "StartTime",
             Self::Restarts => "Restarts",
+            Self::PodOwner => "PodOwner",
+            Self::ReplicaSetOwner => "ReplicaSetOwner",
         }
     }
 

@@ -11,21 +11,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt};
 
 use crate::{
-    decide::{Answer, Observation, Sample, Series, Subject, Target, gather},
+    decide::{Answer, Observation, Sample, Series, Subject, Target, Workload, gather},
     signals::Signal,
 };
 
-/// Signals that every process has, gRPC client or not: they make nobody a target.
-const AMBIENT: [Signal; 3] = [Signal::StartTime, Signal::Restarts, Signal::MemoryLimit];
-
-/// The containers that the answers speak about and the selector matches, by the labels on their series. A label
+/// The containers that the answers measure and the selector matches, by the labels on their series. A label
 /// `app.kubernetes.io/name` is looked for as `app_kubernetes_io_name` and `label_app_kubernetes_io_name`, too, which
 /// is how relabelling writes it.
 #[must_use]
 pub fn targets(answers: &[Answer], selector: Option<&LabelSelector>) -> Vec<Target> {
     let mut containers: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     let mut labels: BTreeMap<(String, String), BTreeMap<String, String>> = BTreeMap::new();
-    for answer in answers.iter().filter(|it| !AMBIENT.contains(&it.source.signal)) {
+    for answer in answers.iter().filter(|it| !Signal::DESCRIPTIVE.contains(&it.source.signal)) {
         for series in answer.result.iter().flat_map(|it| &it.series) {
             let Some((pod, container)) = whom(answer, series) else { continue };
             labels.entry(pod.clone()).or_default().extend(series.labels.clone());
@@ -85,14 +82,45 @@ fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool 
 /// The targets with start and memory limit as the answers have them; what is known already stays.
 #[must_use]
 pub fn described(targets: Vec<Target>, answers: &[Answer], window: Duration, now: Timestamp) -> Vec<Target> {
-    let ambient: Vec<Answer> = answers.iter().filter(|it| AMBIENT.contains(&it.source.signal)).cloned().collect();
+    let describing = |it: &&Answer| Signal::DESCRIPTIVE.contains(&it.source.signal);
+    let describing: Vec<Answer> = answers.iter().filter(describing).cloned().collect();
     let newest = |it: &Observation, signal| it.measured(signal).and_then(|it| it.samples.last()).map(|it| it.value);
     let describe = |it: Observation| Target {
         started: it.target.started.or_else(|| newest(&it, Signal::StartTime)).or_else(|| last_restart(&it)),
         memory_limit: it.target.memory_limit.or_else(|| newest(&it, Signal::MemoryLimit).filter(|it| *it > 0.0)),
         ..it.target.clone()
     };
-    gather(&ambient, targets, window, now).into_iter().map(describe).collect()
+    gather(&describing, targets, window, now).into_iter().map(describe).collect()
+}
+
+/// The targets with their owners, as kube-state-metrics names them: a Deployment rather than its ReplicaSet.
+#[must_use]
+pub fn owned(mut targets: Vec<Target>, answers: &[Answer]) -> Vec<Target> {
+    let pods = owners(answers, Signal::PodOwner, "pod");
+    let sets = owners(answers, Signal::ReplicaSetOwner, "replicaset");
+    for target in &mut targets {
+        let Subject { namespace, pod, .. } = &target.subject;
+        let owner = pods.get(&(namespace.as_str(), pod.as_str()));
+        let top = |it: &Workload| {
+            sets.get(&(namespace.as_str(), it.name.as_str())).filter(|_| it.kind == "ReplicaSet").cloned()
+        };
+        target.workload = owner.map(|it| top(it).unwrap_or_else(|| it.clone()));
+    }
+    targets
+}
+
+fn owners<'a>(answers: &'a [Answer], signal: Signal, owned: &str) -> BTreeMap<(&'a str, &'a str), Workload> {
+    let series =
+        answers.iter().filter(|it| it.source.signal == signal).flat_map(|it| &it.result).flat_map(|it| &it.series);
+    let owner = |series: &'a Series| {
+        // kube-state-metrics writes <none> for what has no owner.
+        let label =
+            |name: &str| series.labels.get(name).map(String::as_str).filter(|it| !it.is_empty() && *it != "<none>");
+        let (namespace, owned) = (label("namespace")?, label(owned)?);
+        let (kind, name) = (label("owner_kind")?.to_owned(), label("owner_name")?.to_owned());
+        Some(((namespace, owned), Workload { namespace: namespace.to_owned(), kind, name }))
+    };
+    series.filter_map(owner).collect()
 }
 
 /// When the restart count last moved: the present life began before that and after the sample before it.
@@ -149,6 +177,27 @@ mod tests {
         let now = Timestamp::from_second(1_000).expect("a time");
         let targets = described(targets(&answers, None), &answers, Duration::from_secs(300), now);
         assert_eq!((targets[0].started, targets[0].memory_limit), (Some(700.0), Some(1e9)));
+    }
+
+    #[test]
+    fn an_owner_is_the_deployment_behind_the_replica_set() {
+        let pod =
+            [("namespace", "shop"), ("pod", "orders-1"), ("owner_kind", "ReplicaSet"), ("owner_name", "orders-7d9f")];
+        let set = [
+            ("namespace", "shop"),
+            ("replicaset", "orders-7d9f"),
+            ("owner_kind", "Deployment"),
+            ("owner_name", "orders"),
+        ];
+        let calls = answer(Signal::Calls, 0, &[("namespace", "shop"), ("pod", "orders-1")], 1.0);
+        let pod = answer(Signal::PodOwner, 0, &pod, 1.0);
+        let owner = |answers: &[Answer]| {
+            owned(targets(answers, None), answers)[0].workload.clone().map(|it| (it.kind, it.name))
+        };
+        let named = |kind: &str, name: &str| Some((kind.to_owned(), name.to_owned()));
+        assert_eq!(owner(&[calls.clone()]), None);
+        assert_eq!(owner(&[calls.clone(), pod.clone()]), named("ReplicaSet", "orders-7d9f"));
+        assert_eq!(owner(&[calls, pod, answer(Signal::ReplicaSetOwner, 0, &set, 1.0)]), named("Deployment", "orders"));
     }
 
     #[test]

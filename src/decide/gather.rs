@@ -279,10 +279,7 @@ fn newest<'a>(runs: impl Iterator<Item = &'a [Sample]>) -> Vec<Sample> {
 /// The signals that a policy's evaluation asks for, in the order in which they are asked.
 #[must_use]
 pub fn wanted() -> Vec<Signal> {
-    Signal::ALL
-        .into_iter()
-        .filter(|it| !matches!(it, Signal::StartTime | Signal::Restarts | Signal::MemoryLimit))
-        .collect()
+    Signal::ALL.into_iter().filter(|it| !Signal::DESCRIPTIVE.contains(it)).collect()
 }
 
 #[cfg(test)]

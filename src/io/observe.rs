@@ -80,10 +80,10 @@ pub async fn observe_without_cluster(
     scope: &Scope,
     now: Timestamp,
 ) -> Result<Vec<Observation>, ObserveError> {
-    let signals = wanted().into_iter().chain([Signal::StartTime, Signal::Restarts, Signal::MemoryLimit]);
+    let signals = wanted().into_iter().chain(Signal::DESCRIPTIVE);
     let all = join_all(signals.map(|signal| ask(eyes, signal, policy, scope, &[], now))).await;
     let answers: Vec<Answer> = all.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
-    let targets = discover::targets(&answers, policy.selector.as_ref());
+    let targets = discover::owned(discover::targets(&answers, policy.selector.as_ref()), &answers);
     let targets = discover::described(targets, &answers, policy.window, now);
     Ok(gather(&answers, targets, policy.window, now))
 }

@@ -98,6 +98,8 @@ pub fn sources(signal: Signal) -> Vec<Source> {
             application("Process", signal, &["process_start_time_seconds"]),
         ],
         Signal::Restarts => vec![state_metrics(signal, &["kube_pod_container_status_restarts_total"])],
+        Signal::PodOwner => vec![state_metrics(signal, &["kube_pod_owner"])],
+        Signal::ReplicaSetOwner => vec![state_metrics(signal, &["kube_replicaset_owner"])],
     }
 }
 

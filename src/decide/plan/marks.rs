@@ -51,7 +51,8 @@ pub(super) fn alerts(
     let alerting = |it: &&Case| it.does(Remediation::Alert);
     let mut records: Vec<AlertRecord> = Vec::new();
     for old in &history.alerts {
-        let case = cases.iter().filter(alerting).find(|it| concerns(old, &it.target));
+        // Once it fires, any offender keeps it firing: the pod that replaced the first has its own time to wait.
+        let case = cases.iter().find(|it| policy.alert.is_some() && concerns(old, &it.target));
         let doubt = findings.iter().any(|it| concerns(old, &it.target) && is_unjudged(it));
         match (&old.ends_at, case) {
             (None, Some(case)) => records.push(AlertRecord { summary: case.growth.message.clone(), ..old.clone() }),

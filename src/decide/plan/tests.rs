@@ -326,6 +326,22 @@ fn an_alert_ends_when_everybody_is_clean_and_not_while_somebody_is_in_doubt() {
 }
 
 #[test]
+fn an_alert_does_not_flap_while_the_pod_that_replaced_the_offender_waits_for_its_turn() {
+    let mut replaced = world();
+    replaced.findings[0].target.subject.uid = "new".into();
+    let plan = replaced.plan();
+    assert!(!plan.cases[0].does(Remediation::Alert), "its own time is not over");
+    assert_eq!(plan.alerts, vec![firing()]);
+}
+
+#[test]
+fn an_alert_ends_when_the_policy_no_longer_lists_it() {
+    let mut silenced = world();
+    silenced.spec["remediation"] = serde_json::json!({"annotate": {}});
+    assert_eq!(silenced.plan().alerts, vec![AlertRecord { ends_at: Some(Time(now())), ..firing() }]);
+}
+
+#[test]
 fn an_alert_that_ended_is_repeated_for_a_while_and_then_forgotten() {
     let mut ended = world();
     ended.findings.clear();
