@@ -1,0 +1,26 @@
+//! The whole thing on a real cluster: real gRPC programs leak real connections, and the operator, installed by Helm
+//! from its image, finds, annotates, alerts, evicts, or holds back and says why. `e2e_uninstall.rs` comes after it.
+//!
+//! `tests/run` starts the cluster and sets GRPC_HYGIENE_E2E_KUBECONFIG. Every scenario has namespaces of its own.
+//! They run at the same time, but for those that disturb the others: see [`world::QUIET`].
+
+#[path = "e2e/alert.rs"]
+mod alert;
+#[path = "e2e/audit.rs"]
+mod audit;
+#[path = "e2e/blind.rs"]
+mod blind;
+#[path = "e2e/detection.rs"]
+mod detection;
+#[path = "e2e/dry_run.rs"]
+mod dry_run;
+#[path = "e2e/enforce.rs"]
+mod enforce;
+#[path = "e2e/killed.rs"]
+mod killed;
+#[path = "e2e/pages.rs"]
+mod pages;
+#[path = "e2e/shop.rs"]
+mod shop;
+#[path = "e2e/world.rs"]
+mod world;
