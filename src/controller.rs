@@ -163,6 +163,7 @@ async fn evaluate<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Acti
     };
     if policy.suspend {
         ctx.hands.alerts.set(&resource.key(), Vec::new());
+        ctx.metrics.forget(&resource.key());
         write(ctx, resource, before, &Observed::Suspended).await?;
         return Ok(Action::await_change());
     }
@@ -213,7 +214,11 @@ async fn judge<K: PolicyResource>(
     let plan = plan(policy, &findings, &history, now);
     let outcomes = match plan.mode {
         Mode::Enforce => act::act(&ctx.hands, policy, &plan, now).await,
-        Mode::DryRun => Vec::new(),
+        Mode::DryRun => {
+            // What fired under Enforce does not go on firing behind people's back.
+            ctx.hands.alerts.set(&plan.policy, Vec::new());
+            Vec::new()
+        }
     };
     Ok(Judged { findings, history, plan, outcomes, now })
 }
@@ -247,6 +252,9 @@ async fn finish<K: PolicyResource>(
     let sent = ctx.hands.alerts.take_counts();
     ctx.metrics.alerts_sent("accepted", sent.accepted);
     ctx.metrics.alerts_sent("failed", sent.failed);
+    for (result, count) in ctx.prometheus.take_counts() {
+        ctx.metrics.queried(result, count);
+    }
     let ledgers = history.ledgers.values().filter_map(|it| match it {
         Budget::Known(ledger) => Some(ledger.restarts_last_day(&plan.policy, *now)),
         Budget::Unreadable(_) => None,

@@ -63,6 +63,7 @@ pub struct Metrics {
     remediations: Family<RemediationLabels, Counter>,
     withheld: Family<WithheldLabels, Counter>,
     alerts_sent: Family<ResultLabel, Counter>,
+    queries: Family<ResultLabel, Counter>,
     leader: Gauge,
 }
 
@@ -82,6 +83,7 @@ impl Default for Metrics {
             remediations: Family::default(),
             withheld: Family::default(),
             alerts_sent: Family::default(),
+            queries: Family::default(),
             leader: Gauge::default(),
             registry: Registry::default(),
         };
@@ -98,6 +100,7 @@ impl Default for Metrics {
         registry.register("remediations", "Remediations tried, by result", metrics.remediations.clone());
         registry.register("withheld", "Remediations withheld, by reason", metrics.withheld.clone());
         registry.register("alerts_sent", "Alerts sent to Alertmanagers, by result", metrics.alerts_sent.clone());
+        registry.register("queries", "Queries to the metrics backend, by result", metrics.queries.clone());
         registry.register("leader", "1 while this replica leads", metrics.leader.clone());
         Self { registry, ..metrics }
     }
@@ -108,7 +111,10 @@ impl Metrics {
     pub fn evaluated(&self, policy: &str, result: &'static str, seconds: f64, at: f64) {
         self.evaluations.get_or_create(&ResultLabel { result }).inc();
         self.evaluation_seconds.observe(seconds);
-        self.last_evaluation.get_or_create(&PolicyLabel { policy: policy.to_owned() }).set(at);
+        // A policy that cannot be evaluated must look stale.
+        if result == "success" {
+            self.last_evaluation.get_or_create(&PolicyLabel { policy: policy.to_owned() }).set(at);
+        }
     }
 
     /// Shows what an evaluation found and did.
@@ -150,6 +156,11 @@ impl Metrics {
     /// Counts alerts that were sent, by result.
     pub fn alerts_sent(&self, result: &'static str, count: u64) {
         self.alerts_sent.get_or_create(&ResultLabel { result }).inc_by(count);
+    }
+
+    /// Counts queries, by result.
+    pub fn queried(&self, result: &'static str, count: u64) {
+        self.queries.get_or_create(&ResultLabel { result }).inc_by(count);
     }
 
     /// Shows whether this replica leads.

@@ -73,7 +73,7 @@ pub struct PolicyRules {
     #[serde(default)]
     pub mode: Mode,
 
-    /// Stops evaluation. Status keeps what was last known; alerts that fire run out within five minutes.
+    /// Stops evaluation. Status keeps what was last known; alerts that fire are resolved.
     #[serde(default)]
     pub suspend: bool,
 

@@ -225,6 +225,9 @@ pub struct AlertRecord {
     pub summary: String,
     /// Since when it fires.
     pub starts_at: Time,
+    /// Whether an Alertmanager has taken it. A restart waits for that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub delivered: bool,
     /// When it was resolved. Absent while it fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Time>,

@@ -1,5 +1,5 @@
-//! `grpc-hygiene cleanup`: removes our annotations everywhere. The chart runs it before it is uninstalled, when the
-//! operator is still there but about to go; so it needs no lease, and removing twice does no harm.
+//! `grpc-hygiene cleanup`: removes our annotations everywhere. The chart runs it when it is uninstalled, after the
+//! operator is gone; so it needs no lease, and removing twice does no harm.
 
 use std::process::ExitCode;
 
@@ -17,5 +17,5 @@ pub async fn cleanup() -> anyhow::Result<ExitCode> {
     let client = Client::try_default().await.context("no Kubernetes cluster is configured")?;
     let swept = sweep::cleanup(&client).await.context("annotations cannot be removed")?;
     info!(?swept, "annotations removed");
-    Ok(ExitCode::SUCCESS)
+    Ok(if swept.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

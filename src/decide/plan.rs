@@ -13,6 +13,7 @@ use std::{cmp::Ordering, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 pub use because::Because;
+pub use marks::concerns;
 
 use crate::{
     api::{AlertRecord, AnnotatedWorkload, Mode},

@@ -8,12 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     api::{
-        Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Mode, Offender, RemediationState,
+        AlertRecord, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Mode, Offender, RemediationState,
         RemediationStatus, SourceInUse,
         names::{conditions, reasons},
         print_duration,
     },
-    decide::{Because, Case, Decision, Evidence, Finding, Outcome, Plan, Rung, Verdict, Why},
+    decide::{Because, Case, Decision, Evidence, Finding, Outcome, Plan, Remediation, Rung, Verdict, Why, concerns},
     signals::Signal,
 };
 
@@ -68,10 +68,14 @@ pub fn status(
         status.inconclusive = inconclusive(findings);
         status.offenders = plan.cases.iter().take(MAX_OFFENDERS).map(|it| offender(it, outcomes)).collect();
         status.offenders_omitted = count(plan.cases.len().saturating_sub(MAX_OFFENDERS));
+        status.alerts = alerts(plan, outcomes);
+        // A dry run removes nothing, so what was written before stays on the list.
         if plan.mode == Mode::Enforce {
-            status.alerts = plan.alerts.clone();
             status.annotated = plan.annotated.clone();
         }
+    }
+    if matches!(observed, Observed::Suspended) {
+        status.alerts.clear();
     }
     for (kind, state, reason, message) in wanted(observed) {
         set_condition(&mut status.conditions, kind, state, reason, message, generation, now);
@@ -137,6 +141,16 @@ fn sources(findings: &[Finding]) -> Vec<SourceInUse> {
         containers,
     };
     used.into_iter().map(entry).collect()
+}
+
+/// The alerts as they stand, marked when an Alertmanager has taken them now.
+fn alerts(plan: &Plan, outcomes: &[Outcome]) -> Vec<AlertRecord> {
+    let taken = |it: &Outcome| it.remediation == Remediation::Alert && it.result.is_ok();
+    let heard = |record: &AlertRecord| {
+        let of_subject = |case: &&Case| outcomes.iter().any(|it| taken(it) && it.subject == case.target.subject);
+        plan.cases.iter().filter(of_subject).any(|it| concerns(record, &it.target))
+    };
+    plan.alerts.iter().map(|it| AlertRecord { delivered: it.delivered || heard(it), ..it.clone() }).collect()
 }
 
 fn inconclusive(findings: &[Finding]) -> Vec<InconclusiveGroup> {
@@ -255,7 +269,7 @@ fn wanted(observed: &Observed<'_>) -> Vec<Wanted> {
         Observed::Invalid(message) => stalled(reasons::INVALID_SPEC, message),
         Observed::Unreadable(message) => stalled(reasons::UNREADABLE, message),
         Observed::Suspended => {
-            let message = "spec.suspend is true: nothing is evaluated, and alerts run out".to_owned();
+            let message = "spec.suspend is true: nothing is evaluated, and no alert fires".to_owned();
             settled.into_iter().chain([(READY, "True", reasons::SUSPENDED, message)]).collect()
         }
         Observed::ApiFailed(message) => {

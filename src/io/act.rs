@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use kube::Client;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     api::{GrpcClientPolicyStatus, Mode},
@@ -58,12 +58,14 @@ pub async fn act(hands: &Hands, policy: &Policy, plan: &Plan, now: Timestamp) ->
     outcomes.extend(alert(hands, plan).await);
     outcomes.extend(restart::all(hands, policy, plan, deadline, now).await);
     annotate::clear(hands, plan, deadline).await;
-    for Outcome { subject, remediation, result } in &outcomes {
-        let (namespace, pod, remediation) = (&subject.namespace, &subject.pod, remediation.name());
+    for Outcome { subject, remediation: step, result } in &outcomes {
+        let (namespace, pod, remediation) = (&subject.namespace, &subject.pod, step.name());
         match result {
-            Ok(()) => info!(policy = plan.policy, namespace, pod, remediation, "done"),
+            // Annotations and alerts are kept up at every evaluation; a restart happens once.
+            Ok(()) if *step == Remediation::Restart => info!(policy = plan.policy, namespace, pod, remediation, "done"),
+            Ok(()) => debug!(policy = plan.policy, namespace, pod, remediation, "kept up"),
             Err(because) => {
-                warn!(policy = plan.policy, namespace, pod, remediation, reason = because.reason(), %because, "not done")
+                warn!(policy = plan.policy, namespace, pod, remediation, reason = because.reason(), %because, "not done");
             }
         }
     }

@@ -27,8 +27,9 @@ use crate::{
 
 /// The longest wait for an answer. The API server itself may take 10 s over an eviction.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// Answers that prove that the request did nothing and will do nothing: forbidden, gone, changed, refused.
-const REFUSALS: [u16; 4] = [403, 404, 409, 429];
+/// Answers that prove that the request did nothing and will do nothing: not understood, not allowed, gone, changed,
+/// invalid, refused for now.
+const REFUSALS: [u16; 7] = [400, 401, 403, 404, 409, 422, 429];
 /// The cause in a 429 that comes from a `PodDisruptionBudget` and not from the API server's own throttling.
 const BUDGET_CAUSE: &str = "DisruptionBudget";
 
@@ -106,11 +107,18 @@ pub fn because(error: &Error) -> Because {
         (_, Error::Api(status)) if status.code == 429 && budget(status).is_some() => {
             Because::DisruptionBudget { name: budget(status).unwrap_or_default() }
         }
-        (_, Error::Api(status)) if matches!(status.code, 404 | 409) => {
-            Because::Changed { what: printable(&status.message) }
-        }
+        (_, Error::Api(_)) if is_about_another(error) => Because::Changed { what: reason(error) },
         _ => Because::RequestFailed { reason: reason(error) },
     }
+}
+
+/// Whether the object of a request is gone, has another version, or another UID. The API server checks a UID in a patch
+/// as a field that may not change, and calls another one invalid (422).
+#[must_use]
+pub fn is_about_another(error: &Error) -> bool {
+    let Error::Api(status) = error else { return false };
+    let causes = || status.details.iter().flat_map(|it| &it.causes);
+    matches!(status.code, 404 | 409) || (status.code == 422 && causes().any(|it| it.field == "metadata.uid"))
 }
 
 /// What went wrong, for people: one short line.
@@ -224,7 +232,7 @@ mod tests {
 
     fn blocked(message: &str) -> Error {
         let cause = StatusCause { reason: BUDGET_CAUSE.into(), message: message.into(), field: String::new() };
-        let details = StatusDetails { causes: vec![cause], ..StatusDetails::default() };
+        let details: StatusDetails = serde_json::from_value(serde_json::json!({"causes": [cause]})).expect("details");
         Error::Api(Status::failure("Cannot evict pod", "TooManyRequests").with_code(429).with_details(details).boxed())
     }
 
@@ -244,7 +252,7 @@ mod tests {
 
     #[test]
     fn only_definite_answers_prove_that_nothing_happened() {
-        for code in [403, 404, 409, 429] {
+        for code in REFUSALS {
             assert!(proves_nothing_happened(&api(code, "")), "{code}");
         }
         for code in [408, 500, 502, 503, 504] {

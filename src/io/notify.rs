@@ -20,7 +20,7 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
-use tracing::{debug, warn};
+use tracing::{info, warn};
 
 use crate::{
     api::AlertRecord,
@@ -152,7 +152,7 @@ impl Alerts {
     /// Sends, for ever. It is part of the work that the lease guards: dropped, nothing is sent any more.
     pub async fn keep_sending(&self) {
         join_all((0..self.0.endpoints.len()).map(|receiver| self.serve(receiver))).await;
-        pending().await
+        pending::<()>().await;
     }
 
     /// Serves one receiver; no other waits for it.
@@ -178,14 +178,8 @@ impl Alerts {
         let mail = self.0.letterhead.mail(&self.snapshot(Timestamp::now()), Timestamp::now());
         let round = Round { alerts: self, receiver, version, results: Mutex::default() };
         if mail.is_empty() {
-            self.report(receiver, |it| {
-                *it = Report {
-                    receiver: mem::take(&mut it.receiver),
-                    tried: version,
-                    accepted: Some(version),
-                    failure: None,
-                }
-            });
+            // Nothing to say is well received.
+            round.tell(true, true, None);
             return;
         }
         let mut pause = BACKOFF.0;
@@ -197,8 +191,7 @@ impl Alerts {
             sleep(pause).await;
             pause = (pause * 2).min(BACKOFF.1);
         };
-        *lock(&round.results) = addresses.iter().map(|it| (*it, None)).collect();
-        join_all(addresses.into_iter().map(|it| round.deliver(it, &mail))).await;
+        round.to_all(addresses, &mail).await;
     }
 
     /// What is to be sent: resolved alerts are forgotten after a while.
@@ -233,6 +226,11 @@ impl Round<'_> {
         &self.alerts.0.endpoints[self.receiver]
     }
 
+    async fn to_all(&self, addresses: BTreeSet<SocketAddr>, mail: &Mail) {
+        *lock(&self.results) = addresses.iter().map(|it| (*it, None)).collect();
+        join_all(addresses.into_iter().map(|it| self.deliver(it, mail))).await;
+    }
+
     /// Tries one address until it takes the mail, or refuses it for good.
     async fn deliver(&self, address: SocketAddr, mail: &Mail) {
         let mut pause = BACKOFF.0;
@@ -247,41 +245,42 @@ impl Round<'_> {
     }
 
     fn note(&self, address: SocketAddr, mail: &Mail, result: &Result<(), Failure>) {
-        let receiver = self.endpoint().address();
-        let result = result.as_ref().map(|()| ()).map_err(|it| format!("{receiver} ({address}): {}", it.problem));
         let mut counts = lock(&self.alerts.0.counts);
-        match &result {
-            Ok(()) => {
-                counts.accepted += mail.alerts();
-                debug!(receiver, %address, alerts = mail.alerts(), "alerts sent");
-            }
-            Err(problem) => {
-                counts.failed += mail.alerts();
-                warn!(receiver, %address, problem, "alerts not sent");
-            }
+        match result {
+            Ok(()) => counts.accepted += mail.alerts(),
+            Err(_) => counts.failed += mail.alerts(),
         }
         drop(counts);
+        let receiver = self.endpoint().address();
         let mut results = lock(&self.results);
-        results.insert(address, Some(result));
+        results.insert(address, Some(result.clone().map_err(|it| format!("{receiver} ({address}): {}", it.problem))));
         let all_tried = results.values().all(Option::is_some);
         let accepted = results.values().any(|it| matches!(it, Some(Ok(()))));
         let failure = results.values().find_map(|it| it.clone()?.err());
         drop(results);
-        self.alerts.report(self.receiver, |it| {
-            it.accepted = accepted.then_some(self.version);
-            it.failure = failure;
-            if all_tried {
-                it.tried = self.version;
-            }
-        });
+        self.tell(all_tried, accepted, failure);
     }
 
     fn unresolved(&self, problem: &str) {
-        let receiver = self.endpoint().address();
-        warn!(receiver, problem, "alerts not sent");
+        self.tell(true, false, Some(format!("{}: {problem}", self.endpoint().address())));
+    }
+
+    /// Only what is new is logged: a receiver that is down for a day fails thousands of times.
+    fn tell(&self, all_tried: bool, accepted: bool, failure: Option<String>) {
         self.alerts.report(self.receiver, |it| {
-            it.accepted = None;
-            it.failure = Some(format!("{receiver}: {problem}"));
+            if accepted {
+                it.accepted = Some(self.version);
+            }
+            if !all_tried {
+                return;
+            }
+            match &failure {
+                Some(problem) if it.failure != failure => warn!(receiver = it.receiver, problem, "alerts not sent"),
+                None if it.failure.is_some() => info!(receiver = it.receiver, "alerts are taken again"),
+                _ => {}
+            }
+            it.accepted = accepted.then_some(self.version);
+            it.failure = failure;
             it.tried = self.version;
         });
     }
@@ -329,6 +328,11 @@ fn replaced(before: &[AlertRecord], mut after: Vec<AlertRecord>, now: Timestamp)
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
     use super::*;
     use crate::api::WorkloadRef;
 
@@ -345,6 +349,7 @@ mod tests {
             severity: "warning".into(),
             summary: "it grows".into(),
             starts_at: Time(at(0)),
+            delivered: false,
             ends_at: None,
         }
     }
@@ -374,5 +379,39 @@ mod tests {
         assert_eq!(states(&[firing("orders")]), states(&[retold]));
         assert_ne!(states(&[firing("orders")]), states(&[ended("orders", 60)]));
         assert_ne!(states(&[firing("orders")]), states(&[firing("orders"), firing("users")]));
+    }
+
+    /// Takes one request and returns its `Host` header.
+    async fn take(listener: TcpListener) -> String {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+        while !text.ends_with(b"}]") {
+            let n = stream.read(&mut buffer).await.expect("a request");
+            text.extend_from_slice(&buffer[..n]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.expect("an answer");
+        let text = String::from_utf8_lossy(&text).to_lowercase();
+        text.lines().find_map(|it| it.strip_prefix("host: ")).expect("a host").to_owned()
+    }
+
+    #[tokio::test]
+    async fn every_address_behind_a_name_gets_the_alerts_under_that_name() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let one = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = one.local_addr().expect("an address").port();
+        let other = TcpListener::bind(("127.0.0.2", port)).await.expect("the same port of another address");
+        let yaml = format!("{{prometheus: {{url: 'http://p'}}, alertmanagers: [{{url: 'http://am.example:{port}'}}]}}");
+        let alerts = Alerts::new(&Config::from_yaml(&yaml).expect("a configuration")).expect("a client");
+        let mail = alerts.0.letterhead.mail(&[("shop/clients".to_owned(), firing("orders"))], at(0));
+        let addresses = [&one, &other].map(|it| it.local_addr().expect("an address"));
+        let round = Round { alerts: &alerts, receiver: 0, version: 1, results: Mutex::default() };
+        let (hosts, ()) = tokio::join!(
+            async { tokio::join!(take(one), take(other)) },
+            round.to_all(BTreeSet::from(addresses), &mail),
+        );
+        let name = format!("am.example:{port}");
+        assert_eq!(hosts, (name.clone(), name));
+        assert_eq!(alerts.take_counts(), Counts { accepted: 2, failed: 0 });
+        assert_eq!(alerts.delivered(News(1)).await, Ok(()));
     }
 }

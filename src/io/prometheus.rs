@@ -10,7 +10,12 @@ mod flights;
 
 pub use decode::decode;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use prometheus_http_query::{Client, InstantQueryBuilder};
@@ -50,6 +55,7 @@ struct Backend {
     client: Client,
     endpoint: Endpoint,
     turns: Semaphore,
+    counts: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// What a backend says about itself.
@@ -71,7 +77,12 @@ impl Prometheus {
     pub fn new(endpoint: &Endpoint) -> Result<Self, HttpError> {
         let client = Client::from(http::client(endpoint)?, endpoint.url.as_str())
             .map_err(|error| HttpError::Client(error.to_string()))?;
-        let backend = Backend { client, endpoint: endpoint.clone(), turns: Semaphore::new(MAX_IN_FLIGHT) };
+        let backend = Backend {
+            client,
+            endpoint: endpoint.clone(),
+            turns: Semaphore::new(MAX_IN_FLIGHT),
+            counts: Mutex::default(),
+        };
         Ok(Self { backend: Arc::new(backend), flights: Flights::default() })
     }
 
@@ -97,8 +108,23 @@ impl Prometheus {
     }
 }
 
+impl Prometheus {
+    /// Queries that were sent since this was last asked, by result: `success`, or the failure's reason.
+    #[must_use]
+    pub fn take_counts(&self) -> BTreeMap<&'static str, u64> {
+        mem::take(&mut *self.backend.counts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 impl Backend {
     async fn ask(&self, query: &str, at: Timestamp) -> Result<Matrix, QueryFailure> {
+        let answer = self.answer(query, at).await;
+        let result = answer.as_ref().map_or_else(|failure| failure.kind.reason(), |_| "success");
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(result).or_default() += 1;
+        answer
+    }
+
+    async fn answer(&self, query: &str, at: Timestamp) -> Result<Matrix, QueryFailure> {
         // Held until the answer is decoded, so that two bodies at most are in memory.
         let _turn = self.turn().await?;
         let body = self.query(self.client.query(query).at(at.as_second())).await?;

@@ -27,7 +27,9 @@ fn owner(target: &Target) -> WorkloadRef {
         .map_or_else(|| WorkloadRef { kind: "Pod".to_owned(), name: target.subject.pod.clone() }, Workload::reference)
 }
 
-fn concerns(record: &AlertRecord, target: &Target) -> bool {
+/// Whether an alert is about this target's workload and container.
+#[must_use]
+pub fn concerns(record: &AlertRecord, target: &Target) -> bool {
     record.namespace == target.subject.namespace
         && record.container == target.subject.container
         && record.workload == owner(target)
@@ -82,6 +84,7 @@ fn begun(policy: &Policy, case: &Case, now: Timestamp) -> AlertRecord {
         severity: policy.alert.as_ref().map_or("warning", |it| it.severity.as_str()).to_owned(),
         summary: case.growth.message.clone(),
         starts_at: Time(now),
+        delivered: false,
         ends_at: None,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Because, Case, Decision, Remediation, Restart};
+use super::{Because, Case, Decision, Remediation, Restart, marks::concerns};
 use crate::{
     api::{Mode, RestartMethod},
     decide::{
@@ -29,7 +29,7 @@ pub(super) fn decide(
     about_the_finding(policy, case)?;
     let workload = about_the_pod(&case.target)?;
     // A dry run sends no alert; it says what would follow if it did.
-    if policy.mode == Mode::Enforce && !alert_was_sent(history, case, workload) {
+    if policy.mode == Mode::Enforce && !alert_was_sent(history, &case.target) {
         return Err(Because::AlertFirst);
     }
     if let Some(until) = history.quiet_until.filter(|until| now < *until) {
@@ -91,14 +91,9 @@ fn about_the_pod(target: &Target) -> Result<&Workload, Because> {
     if target.ready { Ok(workload) } else { Err(Because::PodNotReady) }
 }
 
-/// The ladder: people hear of it before it is restarted. What counts is an alert that an earlier evaluation recorded.
-fn alert_was_sent(history: &History, case: &Case, workload: &Workload) -> bool {
-    history.alerts.iter().any(|it| {
-        it.ends_at.is_none()
-            && it.namespace == workload.namespace
-            && it.workload == workload.reference()
-            && it.container == case.target.subject.container
-    })
+/// The ladder: people hear of it before it is restarted. What counts is a firing alert that an Alertmanager has taken.
+fn alert_was_sent(history: &History, target: &Target) -> bool {
+    history.alerts.iter().any(|it| it.delivered && it.ends_at.is_none() && concerns(it, target))
 }
 
 fn about_the_workload(rule: &RestartRule, workload: &Workload, state: &WorkloadState) -> Result<Restart, Because> {

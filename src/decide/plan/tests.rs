@@ -90,6 +90,7 @@ fn firing() -> AlertRecord {
         severity: "warning".into(),
         summary: "it leaks".into(),
         starts_at: Time(at(120)),
+        delivered: true,
         ends_at: None,
     }
 }
@@ -234,9 +235,12 @@ fn people_hear_of_it_before_it_is_restarted() {
     let mut silent = world();
     silent.history.alerts.clear();
     assert_eq!(silent.restart_of("a"), Err("AlertFirst"));
-    let resolved = AlertRecord { ends_at: Some(Time(now())), ..firing() };
-    silent.history.alerts = vec![resolved];
-    assert_eq!(silent.restart_of("a"), Err("AlertFirst"));
+    for unheard in
+        [AlertRecord { ends_at: Some(Time(now())), ..firing() }, AlertRecord { delivered: false, ..firing() }]
+    {
+        silent.history.alerts = vec![unheard];
+        assert_eq!(silent.restart_of("a"), Err("AlertFirst"));
+    }
 }
 
 #[test]

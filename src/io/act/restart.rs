@@ -23,7 +23,7 @@ use crate::{
         ledger::{Entry, Evidence, Limits, Object, State},
     },
     io::{
-        acting::{self, Deadline},
+        acting::{self, Deadline, because},
         workload,
     },
 };
@@ -71,11 +71,11 @@ impl Order<'_> {
         let workload = self.case.target.workload.as_ref().ok_or(Because::NoWorkload)?;
         let fresh = self.deadline.or(Deadline::after(LOOK));
         let object = self.look(workload).await?;
-        let request = self.request(workload, &object).map_err(|error| acting::because(&error))?;
+        let request = self.request(workload, &object).map_err(|error| because(&error))?;
         self.debit(workload, &object).await?;
         let sent = acting::send(&self.hands.acting, request, fresh).await;
         self.settle(workload, &object, &sent).await;
-        sent.map_err(|error| acting::because(&error))
+        sent.map_err(|error| because(&error))
     }
 
     /// The object of the request as it is now, if nothing has come up since the plan was made.
@@ -83,7 +83,7 @@ impl Order<'_> {
         let subject = &self.case.target.subject;
         let pods: Api<Pod> = Api::namespaced(self.hands.reading.clone(), &subject.namespace);
         let gone = || Because::Changed { what: "the pod is gone".to_owned() };
-        let pod = pods.get_opt(&subject.pod).await.map_err(failed)?.ok_or_else(gone)?;
+        let pod = pods.get_opt(&subject.pod).await.map_err(|it| because(&it))?.ok_or_else(gone)?;
         is_still_fit(&pod, subject)?;
         let state = match workload::standing(&self.hands.reading, workload, &subject.pod).await {
             Standing::Known(state) => state,
@@ -119,7 +119,7 @@ impl Order<'_> {
             return Err(changed());
         }
         let sets: Api<ReplicaSet> = Api::namespaced(self.hands.reading.clone(), &workload.namespace);
-        let set = sets.get_metadata_opt(&owner.name).await.map_err(failed)?.ok_or_else(changed)?.metadata;
+        let set = sets.get_metadata_opt(&owner.name).await.map_err(|it| because(&it))?.ok_or_else(changed)?.metadata;
         let is_owner = set.uid.as_ref() == Some(&owner.uid);
         let top = controller(set.owner_references.as_deref());
         if is_owner && top.is_some_and(is) { Ok(()) } else { Err(changed()) }
@@ -164,10 +164,6 @@ impl Order<'_> {
             warn!(policy = self.policy, namespace, kind, name, %because, "the restart stays unsettled in the ledger");
         }
     }
-}
-
-fn failed(error: Error) -> Because {
-    acting::because(&error)
 }
 
 fn controller(owners: Option<&[OwnerReference]>) -> Option<&OwnerReference> {

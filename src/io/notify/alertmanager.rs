@@ -71,7 +71,17 @@ impl Letterhead {
     }
 
     fn alert(&self, policy: &str, record: &AlertRecord, now: Timestamp) -> Alert {
-        let AlertRecord { namespace, workload, container, diagnosis, severity, summary, starts_at, ends_at } = record;
+        let AlertRecord {
+            namespace,
+            workload,
+            container,
+            diagnosis,
+            severity,
+            summary,
+            starts_at,
+            ends_at,
+            delivered: _,
+        } = record;
         let cluster = self.cluster.iter().map(|it| ("cluster", it.clone()));
         let labels = [
             ("alertname", "GrpcClientHygiene".to_owned()),
@@ -186,6 +196,7 @@ mod tests {
             severity: "critical".into(),
             summary: "10 calls per connection".into(),
             starts_at: Time(at(0)),
+            delivered: false,
             ends_at: ends_at.map(|it| Time(at(it))),
         }
     }
