@@ -15,7 +15,7 @@ install_operator() {
   # Somebody else's definitions stay theirs.
   if kubectl get crd grpcclientpolicies.grpc-hygiene.io >/dev/null 2>&1; then crds=false; fi
   typed "helm install $RELEASE charts/grpc-hygiene -n $HOME_NAMESPACE -f tests/demo/values.yaml \\"
-  typed "    --set prometheus.url=$PROMETHEUS_URL --set alertmanagers[0].url=$ALERTMANAGER_URL" | sed 's/\$ /  /'
+  say "    --set prometheus.url=$PROMETHEUS_URL \\" "    --set alertmanagers[0].url=$ALERTMANAGER_URL"
   helm install "$RELEASE" "$REPO/charts/grpc-hygiene" --namespace "$HOME_NAMESPACE" --values "$HERE/values.yaml" \
     --set "prometheus.url=$PROMETHEUS_URL" --set "alertmanagers[0].url=$ALERTMANAGER_URL" --set "crds.install=$crds" \
     >"$CLUSTER_DIR/demo-helm.log" 2>&1 || { cat "$CLUSTER_DIR/demo-helm.log" >&2 && fail "helm install failed"; }
@@ -53,6 +53,7 @@ watch_the_leak() {
   good=$(pods_of orders-fixed)
   printf '   %s%7s   %-24s   %-24s%s\n' "$dim" '' '      orders-leaky' '      orders-fixed' "$plain"
   printf '   %s%7s   %11s %12s   %11s %12s   %s%s\n' "$dim" after connections memory connections memory 'the operator says' "$plain"
+  pause 8
   until condition_is Violating True; do
     row "$leaky" "$good"
     since=$(($(date +%s) - began_leaking))
@@ -87,7 +88,8 @@ show_finding() {
   policy | jq -r "$OFFENDERS" | indented
   worst=$(policy | jq -r '.status.offenders[0].pod')
   echo
-  typed "kubectl -n $HOME_NAMESPACE exec deploy/$RELEASE -- grpc-hygiene explain $worst -n $SHOP"
+  typed "kubectl -n $HOME_NAMESPACE exec deploy/$RELEASE -- \\"
+  say "    grpc-hygiene explain $worst -n $SHOP"
   operator exec "deployment/$RELEASE" -- grpc-hygiene explain "$worst" -n "$SHOP" 2>&1 | indented
 }
 
@@ -100,12 +102,13 @@ OFFENDERS='
   "\(.pod)   \(.diagnosis), \(.confidence) % sure",
   "    \(.message)",
   "    connections   \($f.openConnections), \($f.connectionsPerHour) more an hour, \($f.callsPerConnection // "unknown") calls for each",
-  "    memory        \($f.memoryBytes // 0 | mib) of \($f.memoryLimitBytes // 0 | mib), full in \($f.timeToLimit // "?"), at the soonest \($f.timeToLimitSoonest // "?")"'
+  "    memory        \($f.memoryBytes // 0 | mib) of \($f.memoryLimitBytes // 0 | mib), \(
+    if $f.timeToLimit then "full in \($f.timeToLimit), at the soonest \($f.timeToLimitSoonest)" else "not yet known when it is full" end)"'
 
 show_dry_run() {
   say "What it would do, from the same status:"
   policy | jq -r '.status.offenders[] | . as $it | .remediations[] |
-    "\($it.pod)   \(.remediation)   \(.state)\(if .because then " (" + .because + ")" else "" end)"' | indented
+    "\($it.pod)   \(.remediation + "    " | .[:8])   \(.state)\(if .because then " (" + .because + ")" else "" end)"' | indented
   echo
   say "What it did, apart from saying so:"
   say "annotations on the pods     $(annotations_of_pods)" \
@@ -128,30 +131,44 @@ enforce() {
   shop get pod "$worst" --output json |
     jq -r '.metadata.annotations | to_entries[] | select(.key | startswith("grpc-hygiene.io/")) | "\(.key): \(.value)"' | indented
   echo
-  typed "kubectl get --raw …/services/alertmanager…/api/v2/alerts"
+  typed "kubectl get --raw $(path_in_api "$ALERTMANAGER_URL")/api/v2/alerts     # shortened"
   alerts | jq -r '.[] | "\(.labels.alertname)   \(.status.state) since \(.startsAt | .[11:19])",
     (.labels | to_entries[] | select(.key != "alertname") | "    \(.key)=\(.value)"),
     (.annotations | to_entries[] | "    \(.key): \(.value)")' | indented
 }
 
 restart() {
-  local before leaky
-  leaky=$(pods_of orders-leaky)
-  leaky_uids=$(uids_of orders-leaky)
-  memory_before=$(memory_of "$leaky")
-  connections_before=$(connections_of "$leaky")
+  local before
   before=$(shop get pods --selector app.kubernetes.io/name=orders-leaky --output name)
+  measure_leaky
+  memory_before=$memory connections_before=$connections figures_before=$figures
   show kubectl -n "$SHOP" patch gcpol "$POLICY" --type merge -p '{"spec": {"remediation": {"restart": {"after": "30s", "cooldown": "1m"}}}}'
-  wait_until 120 "one pod is evicted" restart_is_counted
+  echo
+  say "A restart needs more than a finding. What holds it back, until nothing does:"
+  wait_for_eviction
   wait_until 90 "its successor is ready" both_pods_run_again "$before"
   echo
-  typed "kubectl -n $SHOP get events     # those of the operator"
-  shop get events --sort-by=.lastTimestamp --output json | jq -r '.items[] |
-    select((.reportingComponent // .source.component // "") | startswith("grpc-hygiene")) |
-    "\(.involvedObject.kind | ascii_downcase)/\(.involvedObject.name)   \(.reason)   \(.message // .note)"' | tail -n 6 | indented
+  typed "kubectl -n $SHOP get events     # those about restarts"
+  shop get events --output json | jq -r '[.items[] | select(.reason == "Restarted")] | unique_by(.involvedObject.kind)[] |
+    "\(.involvedObject.kind)/\(.involvedObject.name)   \(.reason)   \(.message)"' | indented
   echo
-  evicted=$(comm -23 <(echo "$leaky_uids") <(uids_of orders-leaky) | wc -l)
   memory_falls
+}
+
+# The reasons come from status, once each, as they change.
+wait_for_eviction() {
+  local limit=$((SECONDS + 120)) began=$SECONDS said='' now
+  until restart_is_counted; do
+    ((SECONDS < limit)) || fail "no pod is evicted after 120 s"
+    now=$(policy | jq -r '[.status.offenders[]?.remediations[]? | select(.remediation == "Restart" and .because) |
+      "\(.because): \(.message)"] | unique | join("; ")')
+    if [[ -n $now && $now != "$said" ]]; then
+      said=$now
+      say "$(clock $((SECONDS - began)))   $now"
+    fi
+    sleep 1
+  done
+  good "$(clock $((SECONDS - began)))   evicted through the eviction API, which honours PodDisruptionBudgets"
 }
 
 # both_pods_run_again FORMER: two pods, all ready, one of them new.
@@ -161,18 +178,40 @@ both_pods_run_again() {
   [[ $now != "$1" && $(wc -l <<<"$now") == 2 ]] && shop rollout status deployment/orders-leaky --timeout=1s
 }
 
+# measure_leaky: sets memory, connections and, one line a pod, figures.
+measure_leaky() {
+  local pod leaky
+  leaky=$(pods_of orders-leaky)
+  memory=$(memory_of "$leaky")
+  connections=$(connections_of "$leaky")
+  figures=$(for pod in ${leaky//|/ }; do printf '%s %s %s\n' "$pod" "$(connections_of "$pod")" "$(memory_of "$pod")"; done)
+}
+
 memory_falls() {
   local leaky
   leaky=$(pods_of orders-leaky)
   # The kubelet's first figures of the new pod take some seconds.
   wait_until 60 "both pods are measured" both_are_measured "$leaky"
-  memory_after=$(memory_of "$leaky")
-  connections_after=$(connections_of "$leaky")
-  say "orders-leaky       before the eviction      after" \
-    "connections   $(printf '%20s %10s' "$connections_before" "$connections_after")" \
-    "memory        $(printf '%16s MiB %6s MiB' "$memory_before" "$memory_after")"
-  ((memory_after < memory_before)) || fail "memory did not fall"
+  measure_leaky
+  memory_after=$memory connections_after=$connections
+  evicted=$(comm -23 <(pods_in "$figures_before") <(pods_in "$figures") | wc -l)
+  figures_rows before "$figures_before"
+  figures_rows after "$figures"
+  ((memory_after < memory_before)) || fail "memory did not fall: $memory_before MiB before, $memory_after MiB after"
+  echo
+  say "What becomes of the other leaking pod:"
+  policy | jq -r '.status.offenders[] | . as $it | .remediations[] | select(.remediation == "Restart") |
+    "\($it.pod)   \(.state)\(if .because then ", " + .because + ": " + .message else "" end)"' | indented
 }
+
+figures_rows() {
+  local pod connections memory
+  while read -r pod connections memory; do
+    printf '%-9s %-34s %5s connections %5s MiB\n' "$1" "$pod" "$connections" "$memory"
+  done <<<"$2" | indented
+}
+
+pods_in() { cut -d ' ' -f 1 <<<"$1" | sort; }
 
 both_are_measured() {
   [[ $(figure "count(container_memory_working_set_bytes{namespace=\"$SHOP\",container=\"shop\",pod=~\"$1\"})") == 2 &&
@@ -186,14 +225,14 @@ conclude() {
     fail "orders-fixed changed. Before: $good_before Now: $good_after"
   memory=$(figure "max(max_over_time(container_memory_working_set_bytes{namespace=\"$HOME_NAMESPACE\",container=\"operator\"}[10m])) / 2^20")
   cpu=$(figure "1000 * sum(rate(container_cpu_usage_seconds_total{namespace=\"$HOME_NAMESPACE\",container=\"operator\"}[3m]))")
-  say "$good_after" | sed 's/^\([^ ]\)/   \1/'
+  indented <<<"$good_after"
   echo
   good "found            $found_after s after the first leaking call, as $(policy | jq -r '.status.offenders[0].diagnosis // "DialPerCall"')"
   good "evicted          $evicted of 2 leaking pods, through the eviction API; nothing else was restarted"
   good "memory           $memory_before MiB before, $memory_after MiB after; connections $connections_before before, $connections_after after"
   good "orders-fixed     the same two pods as at the start, never restarted, never annotated"
   good "the operator     $memory MiB of memory at most, $cpu thousandths of a core, while evaluating every 10 s"
-  good "in all           $(clock $((SECONDS - BEGAN))) minutes"
+  good "in all           $(clock $((SECONDS - TOLD_FROM))) minutes"
   echo
   say "The cluster stays up. orders-leaky goes on leaking, so restarts only buy time: the code must change." ""
   say "export KUBECONFIG=${KUBECONFIG:-~/.kube/config} PATH=$CLUSTER_DIR/bin:\$PATH" \

@@ -1,8 +1,8 @@
 # What the demo reads: pods and the policy from the Kubernetes API, figures from Prometheus, alerts from Alertmanager,
 # the last two through the API server, so that nothing needs a route into the cluster. It changes nothing.
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 
-SHOP=shop
+SHOP=${DEMO_NAMESPACE:-shop}
 HOME_NAMESPACE=grpc-hygiene-demo
 RELEASE=grpc-hygiene
 POLICY=clients
@@ -13,12 +13,14 @@ ALERTMANAGER_URL=${ALERTMANAGER_URL:-http://alertmanager.monitoring:9093}
 shop() { kubectl --namespace "$SHOP" "$@"; }
 operator() { kubectl --namespace "$HOME_NAMESPACE" "$@"; }
 
-# through_api URL PATH: asks a service inside the cluster, given by the address that the operator uses.
-through_api() {
+# path_in_api URL: where the API server offers a service that is given by its address inside the cluster.
+path_in_api() {
   local parts='^(https?)://([^.:/]+)\.([^.:/]+)[^:/]*(:([0-9]+))?(/.*)?$'
   [[ $1 =~ $parts ]] || fail "$1 is not like http://SERVICE.NAMESPACE:PORT"
-  kubectl get --raw "/api/v1/namespaces/${BASH_REMATCH[3]}/services/${BASH_REMATCH[1]}:${BASH_REMATCH[2]}:${BASH_REMATCH[5]:-80}/proxy${BASH_REMATCH[6]%/}$2"
+  echo "/api/v1/namespaces/${BASH_REMATCH[3]}/services/${BASH_REMATCH[1]}:${BASH_REMATCH[2]}:${BASH_REMATCH[5]:-80}/proxy${BASH_REMATCH[6]%/}"
 }
+
+through_api() { kubectl get --raw "$(path_in_api "$1")$2"; }
 
 # figure QUERY: the value of an instant query as an integer, 0 when there is none.
 figure() {
@@ -55,9 +57,11 @@ first_leaking_call() {
     jq -r '[.items[].status.containerStatuses[0].state.running.startedAt | fromdate] | min'
 }
 
+# Those of this demo: an earlier one's may still be running out.
 alerts() {
   through_api "$ALERTMANAGER_URL" /api/v2/alerts |
-    jq --arg namespace "$SHOP" '[.[] | select(.labels.namespace == $namespace and (.labels | has("diagnosis")))]'
+    jq --arg namespace "$SHOP" --argjson began "$began_leaking" '[.[] | select(.labels.namespace == $namespace and
+      (.labels | has("diagnosis")) and (.startsAt[:19] + "Z" | fromdate) >= $began)]'
 }
 
 alert_fires() { [[ $(alerts | jq length) -gt 0 ]]; }
@@ -70,7 +74,9 @@ restart_is_counted() { [[ $(policy | jq '.status.counts.restartsLastDay // 0') -
 diagnose() {
   {
     printf '\n--- policy\n'
-    policy | jq -c '.status | del(.offenders[]?.figures)'
+    policy | jq -r '.status | (.conditions[]? | "\(.type)=\(.status) \(.reason) \(.message)"),
+      (.counts | tostring), (.inconclusive[]? | "\(.reason): \(.example)"),
+      (.offenders[]? | "\(.pod) \(.diagnosis) \([.remediations[]? | "\(.remediation)=\(.state) \(.because // "")"] | join(", "))")'
     printf '\n--- pods\n'
     kubectl get pods --all-namespaces --output wide
     printf '\n--- events\n'

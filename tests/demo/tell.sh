@@ -10,26 +10,50 @@ if [[ -t 1 && ${TERM:-dumb} != dumb ]]; then
   fi
 fi
 STORY=${0##*/}
-BEGAN=$SECONDS
+TOLD_FROM=$SECONDS
+WIDTH=104
 chapter_number=0
 
 chapter() {
   chapter_number=$((chapter_number + 1))
-  printf '\n%s%d  %s%s  %s%s%s\n\n' "$bold" "$chapter_number" "$1" "$plain" "$dim" "$(clock $((SECONDS - BEGAN)))" "$plain"
+  printf '\n%s%d  %s%s  %s%s%s\n\n' "$bold" "$chapter_number" "$1" "$plain" "$dim" "$(clock $((SECONDS - TOLD_FROM)))" "$plain"
 }
 
-say() { printf '   %s\n' "$@"; }
+# say LINE...: an empty one is an empty line.
+say() { printf '%s\n' "$@" | indented; }
 
 good() { printf '   %sok%s  %s\n' "$green" "$plain" "$*"; }
 
 # clock SECONDS: 4:05
 clock() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
-indented() { sed 's/^/   /'; }
+# Three blanks in front, none at the end (tables fill their lines up), and sentences broken at the width of a page.
+indented() {
+  awk -v width="$WIDTH" '{
+    sub(/ +$/, "")
+    match($0, /^ */)
+    blanks = substr($0, 1, RLENGTH) "  "
+    # A table is better cut by the terminal than broken by us.
+    while (length($0) > width && !/[^ ]  +[^ ].*[^ ]  +[^ ]/) {
+      cut = width
+      while (cut > length(blanks) && substr($0, cut, 1) != " ") cut--
+      if (cut <= length(blanks)) break
+      print "   " substr($0, 1, cut - 1)
+      $0 = blanks substr($0, cut + 1)
+    }
+    print ($0 == "" ? "" : "   " $0)
+    fflush()
+  }'
+}
 
 # show COMMAND...: the command as one would type it, and what it says.
 show() {
-  typed "$*"
+  local word line=''
+  for word in "$@"; do
+    if [[ $word == *' '* ]]; then word="'$word'"; fi
+    line+="$word "
+  done
+  typed "${line% }"
   "$@" 2>&1 | indented
 }
 
