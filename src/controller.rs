@@ -262,7 +262,7 @@ async fn finish<K: PolicyResource>(
     let observed = Observed::Judged { findings, plan, outcomes, restarts_last_day: ledgers.sum() };
     let after = write(ctx, resource, before, &observed).await?;
     debug!(targets = findings.len(), violating = plan.cases.len(), "evaluated");
-    report::publish(&ctx.recorder, resource, before, &after, plan, history).await;
+    report::publish(&ctx.recorder, resource, before, &after, plan, findings, history).await;
     Ok(())
 }
 

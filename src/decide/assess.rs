@@ -25,8 +25,10 @@ const BUCKETS: f64 = 48.0;
 pub const MIN_BUCKETS: usize = 15;
 /// The scales, as shares of the time that can be judged.
 const SCALES: [f64; 3] = [1.0, 1.0 / 3.0, 1.0 / 9.0];
-/// The least share of a scale's buckets that must have samples.
-const COVERAGE: f64 = 0.8;
+/// The least share of the samples that a scale should have by the usual distance between them.
+const COVERAGE: f64 = 0.7;
+/// No shorter silence is a gap, seconds: kubelets stretch the time between two measurements to 15 s as they please.
+const MIN_GAP: f64 = 20.0;
 /// The confidence of slope intervals.
 const SLOPE_CONFIDENCE: f64 = 0.95;
 /// A rise whose last third is flatter than this share of the whole is over, or saturates.
@@ -228,7 +230,7 @@ fn rise(signal: Signal, measured: &Measured, from: f64, now: f64) -> Result<Rise
     }
     let gap = largest_gap(samples);
     // Scrapes come a little early or late; two missing in a row are a gap.
-    if gap > (2.5 * step).max(2.0 * width) || (floors.len() as f64) < COVERAGE * ((now - from) / width).floor() {
+    if gap > (2.5 * step).max(2.0 * width).max(MIN_GAP) || (samples.len() as f64) < COVERAGE * (now - from) / step {
         return Err(Why::Gaps { signal, gap: gap.max(samples.first().map_or(0.0, |it| it.at - from)) });
     }
     measure(&floors, samples.last().map_or(0.0, |it| it.value)).ok_or(too_short(floors.len()))

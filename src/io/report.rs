@@ -17,7 +17,9 @@ use tracing::{info, warn};
 
 use crate::{
     api::{GrpcClientPolicyStatus, Mode, Offender, PolicyResource, RemediationState, WorkloadRef, names},
-    decide::{Diagnosis, History, Plan, Standing, Workload, status::shortened, worth_writing},
+    decide::{
+        Diagnosis, Finding, History, Plan, Standing, Subject, Verdict, Workload, status::shortened, worth_writing,
+    },
 };
 
 /// The longest note of an event, bytes; the API server refuses 1024 and more.
@@ -96,9 +98,10 @@ pub async fn publish<K: PolicyResource>(
     old: Option<&GrpcClientPolicyStatus>,
     new: &GrpcClientPolicyStatus,
     plan: &Plan,
+    findings: &[Finding],
     history: &History,
 ) {
-    for news in news(old, new, plan) {
+    for news in news(old, new, plan, findings) {
         info!(policy = plan.policy, reason = news.reason, "{}", news.note);
         let event = Event {
             type_: if news.warning { EventType::Warning } else { EventType::Normal },
@@ -149,7 +152,16 @@ fn key(it: &Offender) -> Key<'_> {
     (&it.namespace, &it.pod, &it.uid, &it.container)
 }
 
-fn news(old: Option<&GrpcClientPolicyStatus>, new: &GrpcClientPolicyStatus, plan: &Plan) -> Vec<News> {
+fn subject_key(it: &Subject) -> Key<'_> {
+    (&it.namespace, &it.pod, &it.uid, &it.container)
+}
+
+fn news(
+    old: Option<&GrpcClientPolicyStatus>,
+    new: &GrpcClientPolicyStatus,
+    plan: &Plan,
+    findings: &[Finding],
+) -> Vec<News> {
     let before: BTreeMap<Key<'_>, &Offender> =
         old.iter().flat_map(|it| &it.offenders).map(|it| (key(it), it)).collect();
     let after: BTreeMap<Key<'_>, &Offender> = new.offenders.iter().map(|it| (key(it), it)).collect();
@@ -182,7 +194,11 @@ fn news(old: Option<&GrpcClientPolicyStatus>, new: &GrpcClientPolicyStatus, plan
             news.push(News { reason: "WouldRestart", warning: false, note, pod: pod(offender), workload: None });
         }
     }
-    for (_, offender) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
+    // A pod that is gone, or cannot be judged, has not recovered.
+    let healthy = |key: &Key<'_>| {
+        findings.iter().any(|it| it.verdict == Verdict::Healthy && subject_key(&it.target.subject) == *key)
+    };
+    for (_, offender) in before.iter().filter(|(key, _)| !after.contains_key(*key) && healthy(key)) {
         let note = format!(
             "{}/{} ({}) no longer shows {}",
             offender.namespace, offender.pod, offender.container, offender.diagnosis
@@ -249,4 +265,110 @@ pub fn until_next(interval: std::time::Duration, now: Timestamp) -> std::time::D
     let now = u128::try_from(now.as_millisecond()).unwrap_or(0);
     let wait = interval - now % interval;
     std::time::Duration::from_millis(u64::try_from(wait).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+    use crate::{
+        api::{Figures, RemediationStatus},
+        decide::{Cleared, Evidence, Target},
+    };
+
+    fn offender(diagnosis: &str, restart: Option<RemediationState>) -> Offender {
+        let step = |state| RemediationStatus { remediation: "Restart".into(), state, because: None, message: None };
+        Offender {
+            namespace: "shop".into(),
+            pod: "orders-1".into(),
+            uid: "u1".into(),
+            container: "app".into(),
+            workload: Some(WorkloadRef { kind: "Deployment".into(), name: "orders".into() }),
+            diagnosis: diagnosis.into(),
+            confidence: 99.9,
+            since: Time(Timestamp::UNIX_EPOCH),
+            message: "it leaks".into(),
+            figures: Figures::default(),
+            standing: false,
+            remediations: restart.map(step).into_iter().collect(),
+        }
+    }
+
+    fn status(offenders: Vec<Offender>) -> GrpcClientPolicyStatus {
+        GrpcClientPolicyStatus { offenders, ..GrpcClientPolicyStatus::default() }
+    }
+
+    fn plan(mode: Mode) -> Plan {
+        Plan {
+            policy: "shop/clients".into(),
+            mode,
+            cases: vec![],
+            cleared: Cleared::default(),
+            annotated: vec![],
+            alerts: vec![],
+        }
+    }
+
+    fn healthy() -> Finding {
+        let subject =
+            Subject { namespace: "shop".into(), pod: "orders-1".into(), uid: "u1".into(), container: "app".into() };
+        let target = Target {
+            subject,
+            workload: None,
+            revision: None,
+            image: None,
+            started: None,
+            memory_limit: None,
+            pod_ips: vec![],
+            containers_in_pod: 1,
+            service: None,
+            ready: true,
+            annotated: false,
+        };
+        Finding { target, verdict: Verdict::Healthy, evidence: Evidence::default(), sources: vec![] }
+    }
+
+    fn reasons(
+        old: &GrpcClientPolicyStatus,
+        new: &GrpcClientPolicyStatus,
+        mode: Mode,
+        findings: &[Finding],
+    ) -> Vec<&'static str> {
+        news(Some(old), new, &plan(mode), findings).into_iter().map(|it| it.reason).collect()
+    }
+
+    #[test]
+    fn a_finding_is_news_once_and_again_when_its_diagnosis_changes() {
+        let found = status(vec![offender("DialPerCall", None)]);
+        assert_eq!(reasons(&status(vec![]), &found, Mode::DryRun, &[]), ["DialPerCall"]);
+        assert!(reasons(&found, &found, Mode::DryRun, &[]).is_empty());
+        let changed = status(vec![offender("ConnectionLeak", None)]);
+        assert_eq!(reasons(&found, &changed, Mode::DryRun, &[]), ["ConnectionLeak"]);
+    }
+
+    #[test]
+    fn a_restart_is_news_and_so_is_one_that_a_dry_run_would_do() {
+        let found = status(vec![offender("DialPerCall", None)]);
+        let restarted = status(vec![offender("DialPerCall", Some(RemediationState::Done))]);
+        assert_eq!(reasons(&found, &restarted, Mode::Enforce, &[]), ["Restarted"]);
+        let would = status(vec![offender("DialPerCall", Some(RemediationState::WouldDo))]);
+        assert_eq!(reasons(&found, &would, Mode::DryRun, &[]), ["WouldRestart"]);
+        assert!(reasons(&would, &would, Mode::DryRun, &[]).is_empty());
+    }
+
+    #[test]
+    fn who_is_healthy_again_has_recovered_and_who_is_gone_has_not() {
+        let found = status(vec![offender("DialPerCall", None)]);
+        assert_eq!(reasons(&found, &status(vec![]), Mode::Enforce, &[healthy()]), ["Recovered"]);
+        assert!(reasons(&found, &status(vec![]), Mode::Enforce, &[]).is_empty());
+    }
+
+    #[test]
+    fn policies_of_one_interval_meet_at_its_multiples() {
+        let minute = std::time::Duration::from_secs(60);
+        let at = |seconds: i64| Timestamp::from_second(seconds).expect("a time");
+        assert_eq!(until_next(minute, at(600)), minute);
+        assert_eq!(until_next(minute, at(659)), std::time::Duration::from_secs(1));
+    }
 }

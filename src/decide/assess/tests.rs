@@ -295,6 +295,21 @@ fn missing_samples_are_a_gap_not_a_trend() {
 }
 
 #[test]
+fn a_kubelet_that_measures_when_it_pleases_leaves_no_gaps() {
+    let mut observation = leaky().observation();
+    if let Some(Reading::Usable(memory)) = observation.signals.get_mut(&Signal::Memory) {
+        let mut next = memory.samples[0].at;
+        for sample in &mut memory.samples {
+            sample.at = next;
+            next += 4.0 + 6.0 * noise(next).abs().powi(4);
+        }
+        memory.samples.retain(|it| it.at <= NOW);
+    }
+    let finding = assess(&policy(), &observation, now());
+    assert!(finding.evidence.forecast.is_some(), "{:?}", finding.verdict);
+}
+
+#[test]
 fn any_unusable_signal_makes_the_verdict_inconclusive() {
     let mut observation = leaky().observation();
     let stale = Why::Stale { signal: Signal::Memory, age: 100.0 };
