@@ -100,7 +100,6 @@ start_control_plane() {
     --allocate-node-cidrs=false --profiling=false
   start kube-scheduler "$BIN/kube-scheduler" --kubeconfig="$PKI/kube-scheduler.kubeconfig" \
     --bind-address=127.0.0.1 --leader-elect=false --profiling=false
-  ready kube-controller-manager 30 kube get serviceaccount default
 }
 
 etcd_is_healthy() { page_says "$1" /health '"health":"true"'; }

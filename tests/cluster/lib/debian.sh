@@ -5,6 +5,13 @@
 RUNTIME_PACKAGES=(libc6 libgcc-s1 ca-certificates tzdata)
 BUILDER_PACKAGES=(dash coreutils gcc libc6-dev ca-certificates)
 
+# A host's package lists may be absent, or older than its archive: the second try is after an update.
+download() (
+  cd "$1" || exit
+  shift
+  apt-get download --option APT::Sandbox::User=root "$@" >"$LOGS/apt-download.log" 2>&1
+)
+
 # unpack TREE PACKAGE...: downloads and unpacks onto a merged-usr tree.
 unpack() {
   local tree=$1 downloads folder package
@@ -13,12 +20,12 @@ unpack() {
   mkdir -p "$tree"/usr/{bin,sbin,lib,lib64} "$tree"/{etc,tmp}
   chmod 1777 "$tree/tmp"
   for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$tree/$folder"; done
-  downloads=$(mktemp -d "$ARCHIVES/debs.XXXXXX")
-  # apt fetches as its own user, who must be able to write there.
-  chmod 777 "$downloads"
-  (cd "$downloads" && apt-get download "$@" >"$LOGS/apt-download.log" 2>&1) || fail "could not download $*; see $LOGS/apt-download.log"
+  downloads=$tree.packages
+  mkdir -p "$downloads"
+  download "$downloads" "$@" || { apt-get update >"$LOGS/apt-update.log" 2>&1 && download "$downloads" "$@"; } ||
+    fail "could not download $*; see $LOGS/apt-download.log"
   for package in "$downloads"/*.deb; do dpkg-deb --fsys-tarfile "$package" | tar -x -C "$tree" --keep-directory-symlink; done
-  rm -rf "$downloads" "$tree"/usr/share/{doc,man,locale,info,lintian,bug}
+  rm -rf "$tree"/usr/share/{doc,man,locale,info,lintian,bug}
   # What the package's maintainer script would do.
   mkdir -p "$tree/etc/ssl/certs"
   cat "$tree"/usr/share/ca-certificates/mozilla/*.crt >"$tree/etc/ssl/certs/ca-certificates.crt" 2>/dev/null || true
@@ -27,6 +34,7 @@ unpack() {
 # with_dependencies PACKAGE...: the closure of Depends, by name; names that others only provide have no entry of their own.
 with_dependencies() {
   local names
+  compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || apt-get update >"$LOGS/apt-update.log" 2>&1
   mapfile -t names < <(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
     --no-enhances "$@" | grep '^[a-z0-9]' | sort -u)
   { apt-cache show --no-all-versions "${names[@]}" 2>/dev/null || true; } | sed -n 's/^Package: //p' | sort -u
@@ -36,14 +44,12 @@ make_runtime_base() {
   local hash tree
   hash=$(echo "1 ${RUNTIME_PACKAGES[*]}" | sha256sum | cut -c1-16)
   changed runtime-base "$hash" || return 0
-  tree=$(mktemp -d "$ARCHIVES/tree.XXXXXX")
-  chmod 755 "$tree"
+  tree=$WORK/runtime-base
   unpack "$tree" "${RUNTIME_PACKAGES[@]}"
-  rm -rf "$tree"/usr/{share/ca-certificates,sbin/*,lib/x86_64-linux-gnu/gconv}
+  rm -rf "$tree"/usr/{share/ca-certificates,sbin/*,lib/*/gconv}
   printf 'root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n' >"$tree/etc/passwd"
   printf 'root:x:0:\nnonroot:x:65532:\n' >"$tree/etc/group"
   tree_image runtime-base "$hash" "$tree" --user 65532:65532 --env SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
-  rm -rf "$tree"
 }
 
 # gcc, libc's headers and the host's own Rust toolchain: what the official rust image has, of it what the build uses.
@@ -57,8 +63,7 @@ make_rust_builder() {
   fi
   say "making the Rust builder image"
   sysroot=$(cd "$REPO" && rustc --print sysroot)
-  tree=$(mktemp -d "$ARCHIVES/tree.XXXXXX")
-  chmod 755 "$tree"
+  tree=$WORK/rust-builder
   # shellcheck disable=SC2046
   unpack "$tree" $(with_dependencies "${BUILDER_PACKAGES[@]}")
   ln -sf dash "$tree/usr/bin/sh"
@@ -69,7 +74,6 @@ make_rust_builder() {
   mkdir -p "$tree/usr/local/lib/rustlib"
   cp -a "$sysroot/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')" "$tree/usr/local/lib/rustlib/"
   local_image rust-builder "$tree" --env CARGO_HOME=/usr/local/cargo --env PATH=/usr/local/bin:/usr/bin:/bin
-  rm -rf "$tree"
   echo "$hash" >"$ARCHIVES/rust-builder.stamp"
 }
 
@@ -77,12 +81,10 @@ make_rust_builder() {
 make_toolbox() {
   local hash=1 tree name
   changed toolbox "$hash" || return 0
-  tree=$(mktemp -d "$ARCHIVES/tree.XXXXXX")
-  chmod 755 "$tree"
+  tree=$WORK/toolbox
   unpack "$tree" busybox-static
   for name in $("$tree/bin/busybox" --list); do
     if [[ $name != busybox ]]; then ln -s busybox "$tree/usr/bin/$name"; fi
   done
   tree_image toolbox "$hash" "$tree" --user 65532:65532 --cmd sh
-  rm -rf "$tree"
 }

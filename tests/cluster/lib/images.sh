@@ -18,12 +18,12 @@ reference_of() {
   esac
 }
 
-# Everything of buildah is in our folder, so that `down --all` leaves nothing. chroot, for it must work inside a
-# container too.
+# Everything of buildah is in our folder, so that `down --all` leaves nothing. The kernel's overlayfs, which the doctor
+# has tried and containerd needs as well; chroot, which needs no runtime.
 bud() {
   mkdir -p "$BUILDAH/tmp"
-  TMPDIR=$BUILDAH/tmp BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs \
-    buildah --root "$BUILDAH/root" --runroot "$BUILDAH/run" "$@"
+  TMPDIR=$BUILDAH/tmp BUILDAH_ISOLATION=chroot \
+    buildah --root "$BUILDAH/root" --runroot "$BUILDAH/run" --storage-driver overlay "$@"
 }
 
 # changed NAME HASH: whether the image must be made (again).
@@ -64,12 +64,11 @@ program_image() {
   shift 3
   hash=$(echo "$(hash_of "$@") $user" | sha256sum | cut -c1-16)
   changed "$name" "$hash" || return 0
-  tree=$(mktemp -d "$ARCHIVES/tree.XXXXXX")
-  chmod 755 "$tree"
+  tree=$WORK/$name
+  mkdir -p "$tree"
   cp -L "$@" "$tree/"
   if [[ ! -e $tree/$program ]]; then mv "$tree/$(basename "$1")" "$tree/$program"; fi
   tree_image "$name" "$hash" "$tree" --entrypoint "[\"/$program\"]" --user "$user"
-  rm -rf "$tree"
 }
 
 make_base() {
@@ -101,6 +100,7 @@ make_shop() {
 # The operator's image from the very Dockerfile users build, on locally made bases. Crates come as on this host: its
 # cargo configuration and certificates are mounted while building and are not in any layer.
 make_operator() {
+  take_lock image-runtime-base
   local hash began=$SECONDS configuration mounts=(--volume /etc/ssl/certs:/etc/ssl/certs:ro)
   make_runtime_base
   make_rust_builder
@@ -121,22 +121,27 @@ make_operator() {
   say "image $(reference_of operator) made in $((SECONDS - began)) s"
 }
 
+# make_group GROUP: under a lock of its own, for bringing the cluster up need not wait for the operator's long build.
+make_group() (
+  take_lock "image-$1"
+  WORK=$(mktemp -d "$ARCHIVES/work.XXXXXX")
+  trap 'rm -rf "$WORK"' EXIT
+  case $1 in
+    base) make_base ;;
+    shop | workloads) make_shop ;;
+    runtime-base) make_runtime_base ;;
+    operator) make_operator ;;
+    *) fail "there is no image group '$1'; the groups are: ${IMAGE_GROUPS[*]}" ;;
+  esac
+)
+
 make_images() {
   local group
   (($#)) || set -- "${IMAGE_GROUPS[@]}"
   command -v buildah >/dev/null || fail "buildah is missing: apt-get install buildah (or: tests/cluster/cluster up)"
   [[ $EUID == 0 ]] || fail "making images needs root"
-  take_lock images
   mkdir -p "$ARCHIVES" "$LOGS"
-  for group in "$@"; do
-    case $group in
-      base) make_base ;;
-      shop | workloads) make_shop ;;
-      runtime-base) make_runtime_base ;;
-      operator) make_operator ;;
-      *) fail "there is no image group '$group'; the groups are: ${IMAGE_GROUPS[*]}" ;;
-    esac
-  done
+  for group in "$@"; do make_group "$group"; done
   if is_running containerd; then load_images; fi
 }
 

@@ -129,7 +129,7 @@ kill_shims() {
 unmount_all() {
   local mount
   awk -v a="$CLUSTER_DIR/" -v b="$RUNTIME_STATE/" 'index($5, a) == 1 || index($5, b) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
-    while read -r mount; do umount "$mount" 2>/dev/null || umount --lazy "$mount" || true; done
+    while read -r mount; do umount "$mount" 2>/dev/null || umount --lazy "$mount" 2>/dev/null || true; done
 }
 
 remove_cgroups() {

@@ -56,11 +56,12 @@ take_lock() {
   [[ -z ${HELD[$1]:-} ]] || return 0
   HELD[$1]=yes
   mkdir -p "$CLUSTER_DIR/locks"
-  exec {descriptor}>"$lock"
+  exec {descriptor}>>"$lock"
   if ! flock --nonblock "$descriptor"; then
-    say "waiting for another '$1' of this cluster to end"
+    say "waiting for process $(cat "$lock"), which holds the lock '$1'"
     flock "$descriptor"
   fi
+  echo "$$ ($0 $COMMAND)" >"$lock"
 }
 
 uses_existing_cluster() { [[ ${CLUSTER:-} == existing ]]; }

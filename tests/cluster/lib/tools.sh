@@ -78,8 +78,9 @@ link_names() {
   for name in "${KUBE_NAMES[@]}"; do ln -sfn kube "$BIN/$name"; done
 }
 
-# build_tools [NAME...]: two at a time, for a large one alone leaves a core idle at its end.
-build_tools() {
+# build_tools [NAME...]: two at a time, for a large one alone leaves a core idle at its end. In a subshell, which
+# gives the lock back at its end.
+build_tools() (
   local name missing=() failed=0
   (($#)) || set -- "${TOOLS[@]}"
   take_lock build
@@ -102,4 +103,4 @@ build_tools() {
     ((failed == 0)) || fail "not everything could be built"
   fi
   if [[ -x $BIN/kube ]]; then link_names; fi
-}
+)

@@ -23,6 +23,8 @@ cluster_up() {
   start_containerd
   load_images
   start_node
+  # It needs some seconds of its own, and pods need what it makes.
+  ready kube-controller-manager 30 kube get serviceaccount default
   start_addons
   say "the cluster is up"
   cat <<HELP
