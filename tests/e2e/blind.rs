@@ -44,8 +44,10 @@ async fn without_prometheus_it_says_so_restarts_nothing_and_resolves_nothing() {
     let undisturbed = QUIET.read().await;
     let (began, shop) = (Timestamp::now().to_string(), Shop::open(world, "e2e-blind").await);
     shop.deploy(&[Client::plain("orders-leaky", 3)]).await;
-    let remediation = |after: &str| json!({"annotate": {}, "alert": {"after": "0s"},
-        "restart": {"after": after, "method": "Evict", "cooldown": "1m"}});
+    let remediation = |after: &str| {
+        json!({"annotate": {}, "alert": {"after": "0s"},
+        "restart": {"after": after, "method": "Evict", "cooldown": "1m"}})
+    };
     shop.policy(json!({"mode": "Enforce", "remediation": remediation("7d")})).await;
     let firing = |it: &GrpcClientPolicyStatus| it.offenders.len() == 3 && !it.alerts.is_empty();
     shop.wait(DETECTION, "all are found and the alert fires", firing).await;
@@ -55,7 +57,17 @@ async fn without_prometheus_it_says_so_restarts_nothing_and_resolves_nothing() {
     scale_prometheus(&shop.world, 0).await;
     shop.wait(SOON, "the conditions say that Prometheus is away", |it| is(it, "DataSourceReachable", "False")).await;
     let patch = json!({"spec": {"remediation": remediation("1s")}}).to_string();
-    shop.world.kubectl(&["patch", "gcpol", POLICY, "--namespace", &shop.namespace, "--type", "merge", "--patch", &patch]);
+    shop.world.kubectl(&[
+        "patch",
+        "gcpol",
+        POLICY,
+        "--namespace",
+        &shop.namespace,
+        "--type",
+        "merge",
+        "--patch",
+        &patch,
+    ]);
     let status = shop.wait(SOON, "restarts are due and held back", held_back).await;
     assert!(status.alerts.iter().all(|it| it.ends_at.is_none()) && !status.alerts.is_empty(), "{status:?}");
     for replica in [0, 1] {

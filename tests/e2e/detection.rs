@@ -121,7 +121,8 @@ async fn the_command_line_explains_itself(shop: &Shop) {
 async fn the_leak_is_found_by_its_sockets_alone() {
     let world = World::with_operator().await;
     let undisturbed = QUIET.read().await;
-    let silent = |name, manifest| Client { name, manifest, version: "1.85", arguments: &["--metrics=none"], replicas: 1 };
+    let silent =
+        |name, manifest| Client { name, manifest, version: "1.85", arguments: &["--metrics=none"], replicas: 1 };
     let shop = Shop::open_with(world, "e2e-sockets", silent("server", "server")).await;
     shop.deploy(&[
         silent("orders-silent", "orders-leaky"),

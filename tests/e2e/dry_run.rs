@@ -25,8 +25,11 @@ async fn versions(shop: &Shop) -> BTreeMap<String, Option<String>> {
     let deployments = shop.api::<Deployment>().list(&all).await.expect("deployments").items;
     assert!(pods.iter().all(|it| marks(it).is_empty()) && deployments.iter().all(|it| marks(it).is_empty()));
     let pods = pods.into_iter().map(|it| it.metadata);
-    let metadata = pods.chain(sets.into_iter().map(|it| it.metadata)).chain(deployments.into_iter().map(|it| it.metadata));
-    metadata.map(|it| (format!("{} {}", it.name.unwrap_or_default(), it.uid.unwrap_or_default()), it.resource_version)).collect()
+    let metadata =
+        pods.chain(sets.into_iter().map(|it| it.metadata)).chain(deployments.into_iter().map(|it| it.metadata));
+    metadata
+        .map(|it| (format!("{} {}", it.name.unwrap_or_default(), it.uid.unwrap_or_default()), it.resource_version))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,8 +76,13 @@ fn nothing_but_reports_were_written(shop: &Shop) {
     let writes = writes_of_the_operator();
     let here = || writes.iter().filter(|it| it.namespace == shop.namespace);
     let of = |resource: &str| here().filter(|it| it.resource == resource).count();
-    assert!(of("grpcclientpolicies/status") > 0 && of("events") > 0, "the log shows what it did write: {:?}", here().collect::<Vec<_>>());
-    let other: Vec<_> = here().filter(|it| !["grpcclientpolicies/status", "events"].contains(&it.resource.as_str())).collect();
+    assert!(
+        of("grpcclientpolicies/status") > 0 && of("events") > 0,
+        "the log shows what it did write: {:?}",
+        here().collect::<Vec<_>>()
+    );
+    let other: Vec<_> =
+        here().filter(|it| !["grpcclientpolicies/status", "events"].contains(&it.resource.as_str())).collect();
     assert!(other.is_empty(), "{other:?}");
     // Outside, the operator writes its lease, and ledgers for those who enforce.
     let ledger = format!("grpc-hygiene-ledger-{}", shop.namespace);

@@ -36,7 +36,9 @@ impl Random {
 async fn entries(world: &World, namespace: &str) -> Result<Vec<Value>, String> {
     let api: Api<ConfigMap> = Api::namespaced(world.client.clone(), HOME);
     let found = api.get_opt(&format!("grpc-hygiene-ledger-{namespace}")).await.map_err(|it| it.to_string())?;
-    let Some(text) = found.and_then(|it| it.data).and_then(|mut it| it.remove("ledger.json")) else { return Ok(vec![]) };
+    let Some(text) = found.and_then(|it| it.data).and_then(|mut it| it.remove("ledger.json")) else {
+        return Ok(vec![]);
+    };
     let ledger: Value = serde_json::from_str(&text).map_err(|it| it.to_string())?;
     Ok(ledger["entries"].as_array().cloned().unwrap_or_default())
 }
@@ -53,15 +55,20 @@ async fn kill(world: &World) {
 #[ignore = "needs the real cluster: make test"]
 async fn an_operator_killed_while_it_acts_neither_repeats_nor_forgets_a_restart() {
     let world = World::with_operator().await;
-    let seed = std::env::var("SEED").ok().and_then(|it| it.parse().ok()).unwrap_or_else(|| Timestamp::now().as_second() as u64);
+    let seed = std::env::var("SEED")
+        .ok()
+        .and_then(|it| it.parse().ok())
+        .unwrap_or_else(|| Timestamp::now().as_second() as u64);
     println!("SEED={seed}");
     let mut random = Random(seed);
     let undisturbed = QUIET.read().await;
     let (began, shop) = (Timestamp::now().to_string(), Shop::open(world, "e2e-killed").await);
     shop.deploy(&[Client::plain("orders-leaky", 4)]).await;
     // Until the others are done, the alert's time holds the restart back.
-    let remediation = |after: &str| json!({"annotate": {}, "alert": {"after": "0s"},
-        "restart": {"after": after, "method": "Evict", "cooldown": "1m", "maxPerDay": 100}});
+    let remediation = |after: &str| {
+        json!({"annotate": {}, "alert": {"after": "0s"},
+        "restart": {"after": after, "method": "Evict", "cooldown": "1m", "maxPerDay": 100}})
+    };
     shop.policy(json!({"mode": "Enforce", "remediation": remediation("7d")})).await;
     let all = |it: &grpc_hygiene::api::GrpcClientPolicyStatus| it.offenders.len() == 4 && !it.alerts.is_empty();
     shop.wait(DETECTION, "all four pods are found", all).await;
@@ -69,7 +76,17 @@ async fn an_operator_killed_while_it_acts_neither_repeats_nor_forgets_a_restart(
 
     let alone = QUIET.write().await;
     let patch = json!({"spec": {"remediation": remediation("1s")}}).to_string();
-    shop.world.kubectl(&["patch", "gcpol", "clients", "--namespace", &shop.namespace, "--type", "merge", "--patch", &patch]);
+    shop.world.kubectl(&[
+        "patch",
+        "gcpol",
+        "clients",
+        "--namespace",
+        &shop.namespace,
+        "--type",
+        "merge",
+        "--patch",
+        &patch,
+    ]);
     for round in 1..=KILLS {
         strike(&shop, &began, round, &mut random).await;
     }

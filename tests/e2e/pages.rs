@@ -9,7 +9,8 @@ use super::world::{HOME, World};
 
 /// The alerts that one Alertmanager holds for a namespace, firing ones only: it forgets the others.
 pub async fn alerts(world: &World, replica: u8, namespace: &str) -> Result<Vec<Value>, String> {
-    let path = format!("/api/v1/namespaces/monitoring/pods/alertmanager-{replica}:9093/proxy/api/v2/alerts?active=true");
+    let path =
+        format!("/api/v1/namespaces/monitoring/pods/alertmanager-{replica}:9093/proxy/api/v2/alerts?active=true");
     let page = page(world, &path).await?;
     let all: Vec<Value> = serde_json::from_str(&page).map_err(|error| format!("{error}: {page}"))?;
     Ok(all.into_iter().filter(|it| it["labels"]["namespace"] == namespace).collect())
