@@ -29,9 +29,12 @@ use tracing::{Instrument, debug, error, info_span, warn};
 
 use crate::{
     api::{GrpcClientPolicyStatus, Mode, PolicyResource, Reach, names::annotations},
-    decide::{Budget, Finding, History, Observation, Observed, Outcome, Plan, Policy, assess, plan, status},
+    decide::{
+        Budget, Finding, History, Observation, Observed, Outcome, Plan, Policy, QueryFailure, assess, plan, status,
+    },
     io::{
         act::{self, Hands},
+        acting::reason,
         config::Config as OperatorConfig,
         observe::{Eyes, ObserveError, observe, scope_of},
         pods::Owners,
@@ -74,7 +77,7 @@ pub struct Context {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The status could not be written.
-    #[error("the status could not be written: {0}")]
+    #[error("the status could not be written: {}", reason(.0))]
     Report(#[source] kube::Error),
 }
 
@@ -178,8 +181,9 @@ async fn evaluate<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Acti
             "invalid"
         }
         Err(ObserveError::Api(error)) => {
-            error!(%error, "the Kubernetes API failed");
-            write(ctx, resource, before, &Observed::ApiFailed(error.to_string())).await?;
+            let reason = reason(&error);
+            error!(reason, "the Kubernetes API failed");
+            write(ctx, resource, before, &Observed::ApiFailed(reason)).await?;
             "error"
         }
     };
@@ -193,6 +197,7 @@ struct Judged {
     history: History,
     plan: Plan,
     outcomes: Vec<Outcome>,
+    unreachable: Option<QueryFailure>,
     now: Timestamp,
 }
 
@@ -220,7 +225,9 @@ async fn judge<K: PolicyResource>(
             Vec::new()
         }
     };
-    Ok(Judged { findings, history, plan, outcomes, now })
+    // With nobody to look at, no query was sent; a wrong address is to be seen before the first pod comes.
+    let unreachable = if findings.is_empty() { ctx.prometheus.probe().await.err() } else { None };
+    Ok(Judged { findings, history, plan, outcomes, unreachable, now })
 }
 
 async fn see<K: PolicyResource>(
@@ -246,7 +253,7 @@ async fn finish<K: PolicyResource>(
     judged: &Judged,
     ctx: &Context,
 ) -> Result<(), Error> {
-    let Judged { findings, history, plan, outcomes, now } = judged;
+    let Judged { findings, history, plan, outcomes, unreachable, now } = judged;
     let severity = policy.alert.as_ref().map_or("warning", |it| it.severity.as_str());
     ctx.metrics.judged(plan, findings, outcomes, severity);
     let sent = ctx.hands.alerts.take_counts();
@@ -259,7 +266,8 @@ async fn finish<K: PolicyResource>(
         Budget::Known(ledger) => Some(ledger.restarts_last_day(&plan.policy, *now)),
         Budget::Unreadable(_) => None,
     });
-    let observed = Observed::Judged { findings, plan, outcomes, restarts_last_day: ledgers.sum() };
+    let unreachable = unreachable.as_ref();
+    let observed = Observed::Judged { findings, plan, outcomes, unreachable, restarts_last_day: ledgers.sum() };
     let after = write(ctx, resource, before, &observed).await?;
     debug!(targets = findings.len(), violating = plan.cases.len(), "evaluated");
     report::publish(&ctx.recorder, resource, before, &after, plan, findings, history).await;
@@ -298,7 +306,11 @@ async fn unreadable<K: PolicyResource>(invalid: &InvalidObject, ctx: &Context) -
     let before = report::read_status(&ctx.client, &address).await.map_err(Error::Report)?;
     let observed = Observed::Unreadable(invalid.error.clone());
     let after = status(before.as_ref(), invalid.metadata.generation, &observed, Timestamp::now());
-    report::write_status(&ctx.client, &address, before.as_ref(), &after).await.map_err(Error::Report)?;
+    report::publish_unreadable::<K>(&ctx.recorder, invalid).await;
+    if let Err(error) = report::write_conditions(&ctx.client, &address, &after).await {
+        // Trying again would not help: only a person can mend the object.
+        warn!(reason = reason(&error), "the status of the unreadable policy cannot be written");
+    }
     Ok(Action::await_change())
 }
 

@@ -13,7 +13,10 @@ use crate::{
         names::{conditions, reasons},
         print_duration,
     },
-    decide::{Because, Case, Decision, Evidence, Finding, Outcome, Plan, Remediation, Rung, Verdict, Why, concerns},
+    decide::{
+        Because, Case, Decision, Evidence, Finding, Outcome, Plan, QueryFailure, Remediation, Rung, Verdict, Why,
+        concerns,
+    },
     signals::Signal,
 };
 
@@ -44,6 +47,8 @@ pub enum Observed<'a> {
         plan: &'a Plan,
         /// What became of it.
         outcomes: &'a [Outcome],
+        /// Why the metrics backend could not even be probed, when there was nobody to ask it about.
+        unreachable: Option<&'a QueryFailure>,
         /// Restarts under this policy in the last 24 hours.
         restarts_last_day: u32,
     },
@@ -61,7 +66,7 @@ pub fn status(
     if !matches!(observed, Observed::FirstSight) {
         status.observed_generation = generation;
     }
-    if let Observed::Judged { findings, plan, outcomes, restarts_last_day } = observed {
+    if let Observed::Judged { findings, plan, outcomes, unreachable: _, restarts_last_day } = observed {
         status.last_evaluation_time = Some(Time(now));
         status.counts = Some(counts(findings, plan, *restarts_last_day));
         status.sources = sources(findings);
@@ -275,8 +280,8 @@ fn wanted(observed: &Observed<'_>) -> Vec<Wanted> {
         Observed::ApiFailed(message) => {
             settled.into_iter().chain([(READY, "False", reasons::API_FAILED, message.clone())]).collect()
         }
-        Observed::Judged { findings, plan, .. } => {
-            let (reachable, fresh) = (reachable(findings), fresh(findings));
+        Observed::Judged { findings, plan, unreachable, .. } => {
+            let (reachable, fresh) = (reachable(findings, *unreachable), fresh(findings));
             let ready = ready(findings, plan, &reachable);
             let violating = violating(findings, plan);
             let four =
@@ -301,10 +306,12 @@ fn doubts<'a>(findings: &'a [Finding], which: impl Fn(&Why) -> bool + 'a) -> imp
         .filter(move |why| which(why))
 }
 
-fn reachable(findings: &[Finding]) -> State {
+fn reachable(findings: &[Finding], unreachable: Option<&QueryFailure>) -> State {
+    if let Some(failure) = unreachable {
+        return ("False", reasons::QUERY_FAILED, failure.to_string());
+    }
     match doubts(findings, |it| matches!(it, Why::QueryFailed { .. })).next() {
         Some(why) => ("False", reasons::QUERY_FAILED, shortened(&why.to_string(), 400)),
-        None if findings.is_empty() => ("Unknown", reasons::NO_TARGETS, String::new()),
         None => ("True", reasons::SUCCEEDED, String::new()),
     }
 }

@@ -58,6 +58,10 @@ pub async fn observe(
     scope: &Scope,
     now: Timestamp,
 ) -> Result<Vec<Observation>, ObserveError> {
+    for signal in Signal::ALL {
+        // A name that does not exist is an error even while there is nobody to ask about.
+        candidates(eyes.config, signal, policy.source(signal), scope)?;
+    }
     let mut targets = pods::targets(client, owners, scope, policy.selector.as_ref(), name).await?;
     if !matches!(policy.source(Signal::MemoryLimit), catalog::AUTO | catalog::API) {
         let answers = ask(eyes, Signal::MemoryLimit, policy, scope, &targets, now).await?;

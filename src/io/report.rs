@@ -10,6 +10,7 @@ use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta:
 use kube::{
     Api, Client, Resource,
     api::{ApiResource, DynamicObject, ObjectMeta, Patch, PatchParams},
+    core::error_boundary::InvalidObject,
     runtime::events::{Event, EventType, Recorder},
 };
 use serde_json::json;
@@ -91,6 +92,46 @@ pub async fn write_status(
     }
 }
 
+/// Writes the conditions of a stored object that does not parse. They are merged in: a server-side apply would refuse
+/// to look at the object at all.
+///
+/// # Errors
+/// The API refuses the write, as servers before 1.33 do when the object breaks its schema.
+pub async fn write_conditions(
+    client: &Client,
+    address: &Address,
+    new: &GrpcClientPolicyStatus,
+) -> Result<(), kube::Error> {
+    let patch = json!({"status": {"conditions": new.conditions, "observedGeneration": new.observed_generation}});
+    let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    address.api(client).patch_status(&address.name, &params, &Patch::Merge(&patch)).await.map(drop)
+}
+
+/// Says by an event that a stored object does not parse: the status may be out of reach, for the API server checks
+/// the whole object with every write to it.
+pub async fn publish_unreadable<K: Resource<DynamicType = ()>>(recorder: &Recorder, invalid: &InvalidObject) {
+    let event = Event {
+        type_: EventType::Warning,
+        reason: names::reasons::UNREADABLE.to_owned(),
+        note: Some(shortened(&format!("the stored policy cannot be read: {}", invalid.error), MAX_NOTE)),
+        action: "Evaluate".to_owned(),
+        secondary: None,
+    };
+    let ObjectMeta { name, namespace, uid, resource_version, .. } = invalid.metadata.clone();
+    let object = ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        name,
+        namespace,
+        uid,
+        resource_version,
+        field_path: None,
+    };
+    if let Err(error) = recorder.publish(&event, &object).await {
+        warn!(%error, "event not published");
+    }
+}
+
 /// Publishes what began and what ended between two statuses: on the policy always, on workloads only in `Enforce`.
 pub async fn publish<K: PolicyResource>(
     recorder: &Recorder,
@@ -131,7 +172,7 @@ pub fn log_transitions(policy: &str, old: Option<&GrpcClientPolicyStatus>, new: 
         let before = old.iter().flat_map(|it| &it.conditions).find(|it| it.type_ == condition.type_);
         if before.is_none_or(|it| it.status != condition.status) {
             let Condition { type_: kind, status, reason, message, .. } = condition;
-            info!(policy, condition = kind, status, reason, "{message}");
+            info!(policy, condition = kind, status, reason, message, "condition changed");
         }
     }
 }

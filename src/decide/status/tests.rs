@@ -62,7 +62,7 @@ fn judged(
     outcomes: &[Outcome],
     now: i64,
 ) -> GrpcClientPolicyStatus {
-    let observed = Observed::Judged { findings, plan, outcomes, restarts_last_day: 0 };
+    let observed = Observed::Judged { findings, plan, outcomes, unreachable: None, restarts_last_day: 0 };
     status(old, Some(3), &observed, at(now))
 }
 
@@ -136,6 +136,22 @@ fn a_backend_that_does_not_answer_is_one_clear_condition() {
     assert_eq!(condition(&status, "DataSourceReachable").reason, "QueryFailed");
     assert!(condition(&status, "DataSourceReachable").message.contains("connection refused"));
     assert_eq!(condition(&status, "Violating").status, "Unknown");
+}
+
+#[test]
+fn a_wrong_address_is_seen_before_the_first_pod_comes() {
+    let failure = QueryFailure { kind: crate::decide::FailureKind::Unreachable, message: "connection refused".into() };
+    let plan = plan(Mode::DryRun, vec![]);
+    let observed = Observed::Judged {
+        findings: &[],
+        plan: &plan,
+        outcomes: &[],
+        unreachable: Some(&failure),
+        restarts_last_day: 0,
+    };
+    let status = status(None, Some(1), &observed, at(0));
+    assert_eq!(condition(&status, "DataSourceReachable").status, "False");
+    assert_eq!(condition(&status, "Ready").message, "Unreachable: connection refused");
 }
 
 #[test]
