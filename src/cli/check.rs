@@ -51,15 +51,15 @@ fn text(judged: &[Judged]) -> String {
     for it in judged {
         let mode = format!("{:?}", it.policy.mode);
         text += &format!("policy {} ({mode}), window {}\n\n", it.key, crate::api::print_duration(it.policy.window));
-        text += &table(it);
-        text += &would_do(it);
+        text += &table(&it.findings);
+        text += &details(&it.findings, &it.plan.cases);
         text += "\n";
     }
     text
 }
 
-fn table(judged: &Judged) -> String {
-    if judged.findings.is_empty() {
+fn table(findings: &[Finding]) -> String {
+    if findings.is_empty() {
         return "no running pod matches\n".to_owned();
     }
     let mut table = Table::new();
@@ -71,52 +71,64 @@ fn table(judged: &Judged) -> String {
         "CONNECTIONS",
         "CALLS/CONN",
         "MEMORY LIMIT IN",
-        "WHY",
     ]);
-    for finding in &judged.findings {
+    for finding in findings {
         table.add_row(row(finding));
     }
-    format!("{table}\n")
+    // Rows without the blanks that fill up the last column.
+    let trimmed: Vec<String> = table.lines().map(|it| it.trim_end().to_owned()).collect();
+    trimmed.join("\n") + "\n"
 }
 
-fn row(finding: &Finding) -> [String; 8] {
+fn row(finding: &Finding) -> [String; 7] {
     let figures = figures(&finding.evidence);
     let number = |it: Option<f64>| it.map_or_else(|| "-".to_owned(), |it| format!("{it}"));
-    let (verdict, sure, why) = match &finding.verdict {
-        Verdict::Healthy => ("Healthy".to_owned(), String::new(), String::new()),
-        Verdict::Growing(growth) => (
-            growth.diagnosis.name().to_owned(),
-            format!("{:.3} %", growth.confidence.percent()),
-            growth.message.clone(),
-        ),
-        Verdict::Inconclusive(why) => (format!("Inconclusive: {}", why.reason()), String::new(), why.to_string()),
+    let (verdict, sure) = match &finding.verdict {
+        Verdict::Healthy => ("Healthy".to_owned(), "-".to_owned()),
+        Verdict::Growing(growth) => {
+            (growth.diagnosis.name().to_owned(), format!("{:.3} %", growth.confidence.percent()))
+        }
+        Verdict::Inconclusive(why) => (format!("Inconclusive: {}", why.reason()), "-".to_owned()),
     };
-    let subject = &finding.target.subject;
     [
-        format!("{}/{}", subject.namespace, subject.pod),
-        subject.container.clone(),
+        name(finding),
+        finding.target.subject.container.clone(),
         verdict,
         sure,
         number(figures.open_connections),
         number(figures.calls_per_connection),
         figures.time_to_limit.unwrap_or_else(|| "-".to_owned()),
-        why,
     ]
 }
 
-fn would_do(judged: &Judged) -> String {
+fn name(finding: &Finding) -> String {
+    let subject = &finding.target.subject;
+    format!("{}/{}", subject.namespace, subject.pod)
+}
+
+/// The sentences, below the table because they are longer than a column: why, what to change, what would be done.
+fn details(findings: &[Finding], cases: &[Case]) -> String {
     let mut text = String::new();
-    for case in &judged.plan.cases {
-        let subject = &case.target.subject;
-        text += &format!("\n{}/{}: {}\n", subject.namespace, subject.pod, case.growth.diagnosis.advice());
-        for rung in &case.rungs {
-            text += &format!("  {:<8} {}\n", rung.remediation.name(), decision(rung));
-        }
-        if case.rungs.is_empty() {
-            text += "  the policy lists no remediation\n";
+    for finding in findings {
+        text += &match &finding.verdict {
+            Verdict::Healthy => continue,
+            Verdict::Inconclusive(why) => format!("\n{}\n  {why}\n", name(finding)),
+            Verdict::Growing(growth) => {
+                format!("\n{}\n  {}\n  advice: {}\n", name(finding), growth.message, growth.diagnosis.advice())
+            }
+        };
+        for case in cases.iter().filter(|it| it.target.subject == finding.target.subject) {
+            text += &steps(case);
         }
     }
     text
+}
+
+fn steps(case: &Case) -> String {
+    if case.rungs.is_empty() {
+        return "  the policy lists no remediation\n".to_owned();
+    }
+    case.rungs.iter().map(|it| format!("  {:<8} {}\n", it.remediation.name(), decision(it))).collect()
 }
 
 /// A decision in words. `check` itself does nothing: what is to be done is what the operator would do.
@@ -164,4 +176,39 @@ fn rungs(case: &Case) -> Vec<Value> {
         })
     };
     case.rungs.iter().map(object).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::{Evidence, Subject, Target, Why};
+
+    fn finding(pod: &str, verdict: Verdict) -> Finding {
+        let text = |it: &str| it.to_owned();
+        let target = Target {
+            subject: Subject { namespace: text("shop"), pod: text(pod), uid: String::new(), container: text("app") },
+            workload: None,
+            revision: None,
+            image: None,
+            started: None,
+            memory_limit: None,
+            pod_ips: Vec::new(),
+            containers_in_pod: 1,
+            service: None,
+            ready: true,
+            annotated: false,
+        };
+        Finding { target, verdict, evidence: Evidence::default(), sources: Vec::new() }
+    }
+
+    #[test]
+    fn the_table_has_a_line_per_container_and_the_reasons_stand_below_it() {
+        let findings = [finding("orders-1", Verdict::Healthy), finding("orders-2", Verdict::Inconclusive(Why::NoData))];
+        let table = table(&findings);
+        assert_eq!(table.lines().count(), 3, "{table}");
+        assert!(table.lines().all(|it| it.len() < 100 && !it.ends_with(' ')), "{table}");
+        let details = details(&findings, &[]);
+        assert!(details.contains("shop/orders-2\n  no source has data"), "{details}");
+        assert!(!details.contains("orders-1"), "{details}");
+    }
 }

@@ -70,7 +70,7 @@ remove_demo() {
   local namespace gone=()
   for namespace in "$SHOP" "$HOME_NAMESPACE"; do
     kubectl get namespace "$namespace" >/dev/null 2>&1 || continue
-    kubectl get namespace --selector "$OURS" --output name | grep --quiet --line-regexp "namespace/$namespace" ||
+    [[ $(kubectl get namespace "$namespace" --output 'jsonpath={.metadata.labels.grpc-hygiene\.io/demo}') == true ]] ||
       fail "there is a namespace $namespace that the demo did not make; it is left alone, so the demo cannot run here"
     gone+=("$namespace")
   done

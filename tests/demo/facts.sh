@@ -17,7 +17,9 @@ operator() { kubectl --namespace "$HOME_NAMESPACE" "$@"; }
 path_in_api() {
   local parts='^(https?)://([^.:/]+)\.([^.:/]+)[^:/]*(:([0-9]+))?(/.*)?$'
   [[ $1 =~ $parts ]] || fail "$1 is not like http://SERVICE.NAMESPACE:PORT"
-  echo "/api/v1/namespaces/${BASH_REMATCH[3]}/services/${BASH_REMATCH[1]}:${BASH_REMATCH[2]}:${BASH_REMATCH[5]:-80}/proxy${BASH_REMATCH[6]%/}"
+  local scheme='' port=${BASH_REMATCH[5]:-80}
+  if [[ ${BASH_REMATCH[1]} == https ]]; then scheme=https: port=${BASH_REMATCH[5]:-443}; fi
+  echo "/api/v1/namespaces/${BASH_REMATCH[3]}/services/$scheme${BASH_REMATCH[2]}:$port/proxy${BASH_REMATCH[6]%/}"
 }
 
 through_api() { kubectl get --raw "$(path_in_api "$1")$2"; }
@@ -38,14 +40,12 @@ pods_of() {
 connections_of() { figure "sum(grpc_subchannel_open_connections{namespace=\"$SHOP\",pod=~\"$1\"})"; }
 memory_of() { figure "sum(max by (pod) (container_memory_working_set_bytes{namespace=\"$SHOP\",container=\"shop\",pod=~\"$1\"})) / 2^20"; }
 
-# identity_of WORKLOAD: a line for each pod with uid, restarts and how many of our annotations it carries.
-identity_of() {
-  shop get pods --selector "app.kubernetes.io/name=$1" --output json | jq -r '.items | sort_by(.metadata.name)[] |
+# identities: a line for each pod that does not leak, with uid, restarts and how many of our annotations it carries.
+identities() {
+  shop get pods --selector 'app.kubernetes.io/name in (orders-fixed, shop-server)' --output json | jq -r '.items | sort_by(.metadata.name)[] |
     "\(.metadata.name)  uid \(.metadata.uid)  restarts \(.status.containerStatuses[0].restartCount)  annotations of ours \(
       [.metadata.annotations // {} | keys[] | select(startswith("grpc-hygiene.io/"))] | length)"'
 }
-
-uids_of() { shop get pods --selector "app.kubernetes.io/name=$1" --output 'jsonpath={range .items[*]}{.metadata.uid}{"\n"}{end}' | sort; }
 
 policy() { shop get gcpol "$POLICY" --output json; }
 
@@ -61,12 +61,14 @@ first_leaking_call() {
 alerts() {
   through_api "$ALERTMANAGER_URL" /api/v2/alerts |
     jq --arg namespace "$SHOP" --argjson began "$began_leaking" '[.[] | select(.labels.namespace == $namespace and
-      (.labels | has("diagnosis")) and (.startsAt[:19] + "Z" | fromdate) >= $began)]'
+      (.labels | has("diagnosis")) and (.updatedAt[:19] + "Z" | fromdate) >= $began)]'
 }
 
 alert_fires() { [[ $(alerts | jq length) -gt 0 ]]; }
 
-leaky_pod_is_annotated() { [[ $(identity_of orders-leaky) == *"ours "[1-9]* ]]; }
+leaky_pod_is_annotated() {
+  [[ -n $(shop get pod "$worst" --output 'jsonpath={.metadata.annotations.grpc-hygiene\.io/diagnosis}') ]]
+}
 
 restart_is_counted() { [[ $(policy | jq '.status.counts.restartsLastDay // 0') -ge 1 ]]; }
 

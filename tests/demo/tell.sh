@@ -53,6 +53,8 @@ show() {
     if [[ $word == *' '* ]]; then word="'$word'"; fi
     line+="$word "
   done
+  # A long command goes on in the next line, as one would type it.
+  if ((${#line} > WIDTH)); then line=${line/ -p / $'\\\n'       -p }; fi
   typed "${line% }"
   "$@" 2>&1 | indented
 }
