@@ -1,7 +1,7 @@
 //! Removes our annotations from pods and workloads: all of them, or those of policies that are gone. Lists metadata
 //! only, in pages. It removes what describes a finding and nothing else.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
 use kube::{
     Api, Client, Error, ResourceExt,
     api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta},
@@ -12,7 +12,7 @@ use crate::{
     api::names::annotations,
     io::{
         act::{Hands, patch, removal},
-        acting::reason,
+        acting::{is_about_another, reason},
         workload,
     },
 };
@@ -28,7 +28,7 @@ const KEYS: [&str; 5] =
 pub struct Swept {
     /// Pods that were cleared.
     pub pods: usize,
-    /// Workloads that were cleared.
+    /// Workloads that were cleared. The copies on ReplicaSets are not counted.
     pub workloads: usize,
     /// Objects that could not be cleared; the log says why.
     pub failed: usize,
@@ -59,6 +59,8 @@ async fn all(reading: &Client, writing: &Client, gone: impl Fn(&str) -> bool) ->
         swept.workloads += workloads.cleared;
         swept.failed += workloads.failed;
     }
+    // Last, since the controller of a Deployment copies its annotations to its ReplicaSets.
+    swept.failed += clear(reading, writing, &ApiResource::erase::<ReplicaSet>(&()), &gone).await?.failed;
     Ok(swept)
 }
 
@@ -113,7 +115,7 @@ async fn remove(
     match client.request_text(request).await {
         Ok(_) => Ok(true),
         // Gone, or made anew under its name: then it carries nothing of ours.
-        Err(Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+        Err(error) if is_about_another(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -328,7 +328,7 @@ mod tests {
         assert!(set(1, 1).rolling_out && set(1, 1).surges);
     }
 
-    fn budget(name: &str, selector: Value, status: Value) -> PodDisruptionBudget {
+    fn budget(name: &str, selector: &Value, status: &Value) -> PodDisruptionBudget {
         let object =
             json!({"metadata": {"name": name, "generation": 2}, "spec": {"selector": selector}, "status": status});
         serde_json::from_value(object).expect("a budget")
@@ -343,18 +343,15 @@ mod tests {
         let labels = BTreeMap::from([("app".to_owned(), "orders".to_owned())]);
         let orders = json!({"matchLabels": {"app": "orders"}});
         let names = |budgets: &[PodDisruptionBudget]| blocking(budgets, &labels);
-        assert_eq!(names(&[budget("a", orders.clone(), allowing(1, 2))]), Vec::<String>::new());
-        assert_eq!(names(&[budget("a", orders.clone(), allowing(0, 2))]), ["a"]);
-        assert_eq!(names(&[budget("a", orders.clone(), allowing(1, 1))]), ["a"]);
+        assert_eq!(names(&[budget("a", &orders, &allowing(1, 2))]), Vec::<String>::new());
+        assert_eq!(names(&[budget("a", &orders, &allowing(0, 2))]), ["a"]);
+        assert_eq!(names(&[budget("a", &orders, &allowing(1, 1))]), ["a"]);
         assert_eq!(
-            names(&[budget("a", json!({"matchLabels": {"app": "users"}}), allowing(0, 2))]),
+            names(&[budget("a", &json!({"matchLabels": {"app": "users"}}), &allowing(0, 2))]),
             Vec::<String>::new()
         );
-        assert_eq!(names(&[budget("a", json!({}), allowing(0, 2))]), ["a"]);
-        assert_eq!(names(&[budget("a", json!(null), allowing(0, 2))]), Vec::<String>::new());
-        assert_eq!(
-            names(&[budget("a", orders.clone(), allowing(1, 2)), budget("b", orders, allowing(1, 2))]),
-            ["a and b"]
-        );
+        assert_eq!(names(&[budget("a", &json!({}), &allowing(0, 2))]), ["a"]);
+        assert_eq!(names(&[budget("a", &json!(null), &allowing(0, 2))]), Vec::<String>::new());
+        assert_eq!(names(&[budget("a", &orders, &allowing(1, 2)), budget("b", &orders, &allowing(1, 2))]), ["a and b"]);
     }
 }

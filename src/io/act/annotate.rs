@@ -6,17 +6,21 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{
+    api::{apps::v1::ReplicaSet, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{
-    Api, Error,
-    api::{ApiResource, DynamicObject, Patch, PatchParams, Request},
+    Api, Error, ResourceExt,
+    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, Request},
 };
 use serde_json::{Map, Value, json};
+use tracing::warn;
 
 use super::Hands;
 use crate::{
     api::names::{FIELD_MANAGER, annotations},
-    decide::{Because, Case, Outcome, Plan, Remediation, status::shortened},
+    decide::{Because, Case, Outcome, Plan, Remediation, Subject, Workload, status::shortened},
     io::{
         acting::{self, Deadline},
         workload,
@@ -60,20 +64,43 @@ pub(super) async fn mark(hands: &Hands, plan: &Plan, deadline: Deadline) -> Vec<
 
 /// Removes the marks of whoever is clean. What fails is tried again with the next plan.
 pub(super) async fn clear(hands: &Hands, plan: &Plan, deadline: Deadline) {
-    let pods = plan.cleared.pods.iter().map(|it| Object {
-        resource: ApiResource::erase::<Pod>(&()),
-        namespace: &it.namespace,
-        name: &it.pod,
-        uid: Some(&it.uid),
-    });
-    let workloads = plan.cleared.workloads.iter().filter_map(|it| {
-        let resource = workload::resource(&it.kind)?;
-        Some(Object { resource, namespace: &it.namespace, name: &it.name, uid: None })
-    });
-    for object in pods.chain(workloads) {
-        if let Err(error) = write(hands, &object, deadline, |now| unwanted(plan, now)).await {
-            let (namespace, name, reason) = (object.namespace, object.name, acting::reason(&error));
-            tracing::warn!(policy = plan.policy, namespace, name, reason, "annotations not removed");
+    for pod in &plan.cleared.pods {
+        erase(hands, plan, &of_pod(pod), deadline).await;
+    }
+    for workload in &plan.cleared.workloads {
+        let Some(object) = of_workload(workload) else { continue };
+        erase(hands, plan, &object, deadline).await;
+        for name in copies(hands, workload).await {
+            let resource = ApiResource::erase::<ReplicaSet>(&());
+            erase(hands, plan, &Object { resource, name: &name, ..object }, deadline).await;
+        }
+    }
+}
+
+async fn erase(hands: &Hands, plan: &Plan, object: &Object<'_>, deadline: Deadline) {
+    if let Err(error) = write(hands, object, deadline, |now| unwanted(plan, now)).await {
+        let (namespace, name, reason) = (object.namespace, object.name, acting::reason(&error));
+        warn!(policy = plan.policy, kind = object.resource.kind, namespace, name, reason, "annotations not removed");
+    }
+}
+
+/// The ReplicaSets of a Deployment. Its controller copies the Deployment's annotations to them and never removes one;
+/// `kubectl rollout undo` would bring a mark back from there.
+async fn copies(hands: &Hands, workload: &Workload) -> Vec<String> {
+    if workload.kind != "Deployment" {
+        return Vec::new();
+    }
+    let api: Api<ReplicaSet> = Api::namespaced(hands.reading.clone(), &workload.namespace);
+    match api.list_metadata(&ListParams::default()).await {
+        Ok(sets) => {
+            let is_owner = |it: &OwnerReference| it.kind == workload.kind && it.name == workload.name;
+            let own = sets.items.iter().filter(|it| it.owner_references().iter().any(is_owner));
+            own.filter(|it| it.annotations().contains_key(annotations::POLICY)).map(ResourceExt::name_any).collect()
+        }
+        Err(error) => {
+            let (namespace, name, reason) = (&workload.namespace, &workload.name, acting::reason(&error));
+            warn!(namespace, name, reason, "ReplicaSets cannot be listed");
+            Vec::new()
         }
     }
 }
@@ -83,21 +110,23 @@ type Key<'a> = (String, &'a str, &'a str);
 
 /// The pod, and the workload if it is of a kind that we annotate.
 fn carriers(case: &Case) -> Vec<(Key<'_>, Object<'_>)> {
-    let subject = &case.target.subject;
-    let pod = Object {
-        resource: ApiResource::erase::<Pod>(&()),
-        namespace: &subject.namespace,
-        name: &subject.pod,
-        uid: Some(&subject.uid),
-    };
-    let workload = case.target.workload.as_ref().and_then(|it| {
-        Some(Object { resource: workload::resource(&it.kind)?, namespace: &it.namespace, name: &it.name, uid: None })
-    });
+    let pod = of_pod(&case.target.subject);
+    let workload = case.target.workload.as_ref().and_then(of_workload);
     [Some(pod), workload]
         .into_iter()
         .flatten()
         .map(|it| ((it.resource.kind.clone(), it.namespace, it.name), it))
         .collect()
+}
+
+fn of_pod(subject: &Subject) -> Object<'_> {
+    let Subject { namespace, pod, uid, container: _ } = subject;
+    Object { resource: ApiResource::erase::<Pod>(&()), namespace, name: pod, uid: Some(uid) }
+}
+
+fn of_workload(workload: &Workload) -> Option<Object<'_>> {
+    let Workload { namespace, kind, name } = workload;
+    Some(Object { resource: workload::resource(kind)?, namespace, name, uid: None })
 }
 
 /// What is to be written, or nothing when it stands there already. The evidence's figures move with every
@@ -152,7 +181,7 @@ async fn write(
     let Some(annotations) = change(&found.annotations.unwrap_or_default()) else { return Ok(()) };
     let request = patch(api.resource_url(), name, found.uid.as_deref(), &annotations)?;
     match acting::send(&hands.acting, request, deadline).await {
-        Err(Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) if acting::is_about_another(&error) => Ok(()),
         other => other,
     }
 }

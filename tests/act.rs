@@ -1,0 +1,25 @@
+//! Acting, at the wire: which requests are made, in which order, and above all which are not. The API server is a fake
+//! that knows resource versions and preconditions; receivers of alerts are real sockets. `cluster` asks a real one.
+
+#[path = "act/alerts.rs"]
+mod alerts;
+#[path = "act/annotate.rs"]
+mod annotate;
+#[path = "act/cluster.rs"]
+mod cluster;
+#[path = "act/evict.rs"]
+mod evict;
+#[path = "act/fake.rs"]
+mod fake;
+#[path = "act/leading.rs"]
+mod leading;
+#[path = "act/real.rs"]
+mod real;
+#[path = "act/rollout.rs"]
+mod rollout;
+#[path = "act/settle.rs"]
+mod settle;
+#[path = "act/sweep.rs"]
+mod sweep;
+#[path = "act/world.rs"]
+mod world;

@@ -1,0 +1,52 @@
+//! Sweeping: our annotations leave with their policy, page by page, and nothing else does.
+
+use grpc_hygiene::io::sweep::{Swept, cleanup, sweep};
+use serde_json::json;
+
+use crate::{
+    fake::Fake,
+    world::{DEPLOYMENT, POD, as_leader, hands, shop},
+};
+
+fn mark(fake: &Fake, path: &str, policy: &str) {
+    let annotations = json!({
+        "grpc-hygiene.io/diagnosis": "DialPerCall", "grpc-hygiene.io/evidence": "e", "grpc-hygiene.io/since": "s",
+        "grpc-hygiene.io/policy": policy, "grpc-hygiene.io/exempt": "true", "team": "shop",
+    });
+    fake.touch(path, &json!({"metadata": {"annotations": annotations}}));
+}
+
+fn left(fake: &Fake, path: &str) -> Vec<String> {
+    let object = fake.object(path).expect("an object");
+    object["metadata"]["annotations"].as_object().expect("annotations").keys().cloned().collect()
+}
+
+#[tokio::test]
+async fn marks_of_policies_that_are_gone_are_removed_and_people_keep_theirs() {
+    let fake = shop();
+    mark(&fake, POD, "shop/gone");
+    mark(&fake, DEPLOYMENT, "shop/clients");
+    let swept = as_leader(async |leadership| sweep(&hands(&fake, &leadership), |it| it == "shop/gone").await).await;
+    assert_eq!(swept.expect("a sweep"), Swept { pods: 1, workloads: 0, failed: 0 });
+    assert_eq!(left(&fake, POD), ["grpc-hygiene.io/exempt", "team"]);
+    assert_eq!(left(&fake, DEPLOYMENT).len(), 6);
+}
+
+#[tokio::test]
+async fn a_clean_up_removes_everything_that_is_ours_from_every_page() {
+    let fake = shop();
+    for n in 0..250 {
+        let path = format!("/api/v1/namespaces/shop/pods/many-{n}");
+        fake.put(&path, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {}}));
+        mark(&fake, &path, "shop/clients");
+    }
+    mark(&fake, DEPLOYMENT, "");
+    fake.touch(POD, &json!({"metadata": {"annotations": {"grpc-hygiene.io/fence": "7"}}}));
+    assert_eq!(cleanup(&fake.reading()).await.expect("a sweep"), Swept { pods: 251, workloads: 1, failed: 0 });
+    assert_eq!(left(&fake, DEPLOYMENT), ["grpc-hygiene.io/exempt", "team"]);
+    fake.forget_log();
+    assert_eq!(cleanup(&fake.reading()).await.expect("a sweep"), Swept::default());
+    assert_eq!(fake.writes(), Vec::<String>::new());
+    let pages = fake.log().iter().filter(|it| it.path == "/api/v1/pods").count();
+    assert_eq!(pages, 3);
+}
