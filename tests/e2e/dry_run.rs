@@ -14,7 +14,7 @@ use super::{
     audit::writes_of_the_operator,
     pages,
     shop::{Client, POLICY, Shop, marks, step},
-    world::{DETECTION, HOME, QUIET, SOON, World},
+    world::{DETECTION, HOME, QUIET, SOON, World, ledger_of},
 };
 
 /// UID and resource version of every pod and workload.
@@ -85,7 +85,7 @@ fn nothing_but_reports_were_written(shop: &Shop) {
         here().filter(|it| !["grpcclientpolicies/status", "events"].contains(&it.resource.as_str())).collect();
     assert!(other.is_empty(), "{other:?}");
     // Outside, the operator writes its lease, and ledgers for those who enforce.
-    let ledger = format!("grpc-hygiene-ledger-{}", shop.namespace);
+    let ledger = ledger_of(&shop.namespace);
     let ledgers: Vec<_> = writes.iter().filter(|it| it.namespace == HOME && it.name == ledger).collect();
     assert!(ledgers.is_empty(), "{ledgers:?}");
 }

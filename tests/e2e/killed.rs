@@ -8,13 +8,14 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
     Api,
     api::{DeleteParams, ListParams},
+    runtime::wait::await_condition,
 };
 use serde_json::{Value, json};
 
 use super::{
     audit::evicted,
     shop::{Client, Shop},
-    world::{DETECTION, HOME, QUIET, SOON, World},
+    world::{DETECTION, HOME, QUIET, SOON, World, ledger_of},
 };
 
 /// How often it is killed.
@@ -33,14 +34,10 @@ impl Random {
     }
 }
 
-async fn entries(world: &World, namespace: &str) -> Result<Vec<Value>, String> {
-    let api: Api<ConfigMap> = Api::namespaced(world.client.clone(), HOME);
-    let found = api.get_opt(&format!("grpc-hygiene-ledger-{namespace}")).await.map_err(|it| it.to_string())?;
-    let Some(text) = found.and_then(|it| it.data).and_then(|mut it| it.remove("ledger.json")) else {
-        return Ok(vec![]);
-    };
-    let ledger: Value = serde_json::from_str(&text).map_err(|it| it.to_string())?;
-    Ok(ledger["entries"].as_array().cloned().unwrap_or_default())
+fn entries(ledger: Option<&ConfigMap>) -> Vec<Value> {
+    let text = ledger.and_then(|it| it.data.as_ref()?.get("ledger.json"));
+    let ledger: Value = text.map_or(Value::Null, |it| serde_json::from_str(it).expect("the ledger is JSON"));
+    ledger["entries"].as_array().cloned().unwrap_or_default()
 }
 
 /// Kills the operator's pods without grace: no lease is released, nothing is finished.
@@ -64,7 +61,7 @@ async fn an_operator_killed_while_it_acts_neither_repeats_nor_forgets_a_restart(
     let undisturbed = QUIET.read().await;
     let (began, shop) = (Timestamp::now().to_string(), Shop::open(world, "e2e-killed").await);
     shop.deploy(&[Client::plain("orders-leaky", 4)]).await;
-    // Until the others are done, the alert's time holds the restart back.
+    // While others run, a long time before it holds the restart back.
     let remediation = |after: &str| {
         json!({"annotate": {}, "alert": {"after": "0s"},
         "restart": {"after": after, "method": "Evict", "cooldown": "1m", "maxPerDay": 100}})
@@ -88,12 +85,14 @@ async fn an_operator_killed_while_it_acts_neither_repeats_nor_forgets_a_restart(
         &patch,
     ]);
     for round in 1..=KILLS {
-        strike(&shop, &began, round, &mut random).await;
+        strike(&shop, round, &mut random).await;
     }
     // Undisturbed, it finishes: another restart, and an account that is settled.
     let killed_with = evicted(&shop.namespace, &began).len();
+    let (ledgers, name) = (&shop.world.ledgers(), &ledger_of(&shop.namespace));
     let settled = || async {
-        let (evicted, entries) = (evicted(&shop.namespace, &began), entries(&shop.world, &shop.namespace).await?);
+        let ledger = ledgers.get_opt(name).await.map_err(|it| it.to_string())?;
+        let (evicted, entries) = (evicted(&shop.namespace, &began), entries(ledger.as_ref()));
         let confirmed = entries.iter().filter(|it| it["state"] == "Confirmed").count();
         let finished = evicted.len() > killed_with.min(3) && confirmed == entries.len();
         if finished { Ok((evicted, entries)) } else { Err(format!("evicted {evicted:?}, ledger {entries:?}")) }
@@ -107,24 +106,23 @@ async fn an_operator_killed_while_it_acts_neither_repeats_nor_forgets_a_restart(
     shop.remove().await;
 }
 
-/// Waits until the operator is about to act or acting, and kills it at a random moment of that time.
-async fn strike(shop: &Shop, began: &str, round: u64, random: &mut Random) {
-    let delay = Duration::from_millis(random.below(12_000));
-    // Half of the rounds wait for an entry in the ledger, which is the middle of an act; the others for none.
-    let in_the_act = round % 2 == 0;
-    let seen = evicted(&shop.namespace, began).len();
+/// Kills the operator at a random moment: in every second round right after it entered a restart in the ledger, which
+/// is the middle of an act; else at any time of the quiet period that the last kill began, or the evaluation after it.
+async fn strike(shop: &Shop, round: u64, random: &mut Random) {
+    let in_the_act = round.is_multiple_of(2);
     if in_the_act {
-        let acting = || async {
-            let entries = entries(&shop.world, &shop.namespace).await?;
-            if entries.len() > seen { Ok(()) } else { Err(format!("{} entries in the ledger", entries.len())) }
-        };
-        shop.world.eventually(&shop.namespace, 2 * SOON, "a restart is entered in the ledger", acting).await;
-    } else {
-        tokio::time::sleep(delay).await;
+        let (ledgers, name) = (shop.world.ledgers(), ledger_of(&shop.namespace));
+        let seen = entries(ledgers.get_opt(&name).await.expect("ledgers").as_ref()).len();
+        let entered = await_condition(ledgers, &name, |it: Option<&ConfigMap>| entries(it).len() > seen);
+        let entered = tokio::time::timeout(2 * SOON, entered).await.expect("a restart is entered in the ledger in time");
+        entered.expect("the ledger can be watched");
     }
-    println!("round {round}: killed {}", if in_the_act { "in the act".to_owned() } else { format!("after {delay:?}") });
+    let delay = Duration::from_millis(random.below(if in_the_act { 100 } else { 30_000 }));
+    tokio::time::sleep(delay).await;
     kill(&shop.world).await;
-    shop.world.kubectl(&["rollout", "status", "deployment/grpc-hygiene", "--namespace", HOME, "--timeout=120s"]);
+    println!("{}: round {round}: killed after {delay:?}{}", shop.namespace, if in_the_act { " in an act" } else { "" });
+    let home = ["--namespace", HOME, "--timeout=120s"];
+    shop.world.kubectl(&[&["rollout", "status", "deployment/grpc-hygiene"], &home[..]].concat());
 }
 
 /// Restarts of the one workload keep their distance, whoever led.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::{ConfigMap, Service}};
 use kube::{
     Api, Client, Config,
     api::ListParams,
@@ -112,6 +112,11 @@ impl World {
         run(kubectl).unwrap_or_else(|said| panic!("kubectl {}: {said}", arguments.join(" ")))
     }
 
+    /// The operator's own ConfigMaps, where the ledgers are.
+    pub fn ledgers(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), HOME)
+    }
+
     /// Our own program on this host, with Prometheus at its Service's address.
     pub async fn program(&self, arguments: &[&str]) -> Output {
         let services: Api<Service> = Api::namespaced(self.client.clone(), "monitoring");
@@ -171,6 +176,11 @@ impl World {
         ]
         .concat()
     }
+}
+
+/// The name of the ledger of a namespace.
+pub fn ledger_of(namespace: &str) -> String {
+    format!("grpc-hygiene-ledger-{namespace}")
 }
 
 /// The working tree.
