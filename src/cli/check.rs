@@ -187,16 +187,9 @@ mod tests {
         let text = |it: &str| it.to_owned();
         let target = Target {
             subject: Subject { namespace: text("shop"), pod: text(pod), uid: String::new(), container: text("app") },
-            workload: None,
-            revision: None,
-            image: None,
-            started: None,
-            memory_limit: None,
-            pod_ips: Vec::new(),
             containers_in_pod: 1,
-            service: None,
             ready: true,
-            annotated: false,
+            ..Target::default()
         };
         Finding { target, verdict, evidence: Evidence::default(), sources: Vec::new() }
     }

@@ -50,16 +50,8 @@ fn of_pod((namespace, pod): &(String, String), mut containers: BTreeSet<String>)
     let count = containers.len();
     let target = |container| Target {
         subject: Subject { namespace: namespace.clone(), pod: pod.clone(), uid: String::new(), container },
-        workload: None,
-        revision: None,
-        image: None,
-        started: None,
-        memory_limit: None,
-        pod_ips: Vec::new(),
         containers_in_pod: count,
-        service: None,
-        ready: false,
-        annotated: false,
+        ..Target::default()
     };
     containers.into_iter().map(target).collect()
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// One container of one pod. A pod recreated under its name has another uid and is another subject.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject {
     /// The pod's namespace.
     pub namespace: String,
@@ -42,8 +42,8 @@ impl Workload {
     }
 }
 
-/// What is known about a subject besides its series.
-#[derive(Clone, Debug, PartialEq)]
+/// What is known about a subject besides its series. The default is to know nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Target {
     /// Who.
     pub subject: Subject,

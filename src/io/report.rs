@@ -354,19 +354,7 @@ mod tests {
     fn healthy() -> Finding {
         let subject =
             Subject { namespace: "shop".into(), pod: "orders-1".into(), uid: "u1".into(), container: "app".into() };
-        let target = Target {
-            subject,
-            workload: None,
-            revision: None,
-            image: None,
-            started: None,
-            memory_limit: None,
-            pod_ips: vec![],
-            containers_in_pod: 1,
-            service: None,
-            ready: true,
-            annotated: false,
-        };
+        let target = Target { subject, containers_in_pod: 1, ready: true, ..Target::default() };
         Finding { target, verdict: Verdict::Healthy, evidence: Evidence::default(), sources: vec![] }
     }
 

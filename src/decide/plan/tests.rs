@@ -38,15 +38,10 @@ fn finding(pod: &str) -> Finding {
         target: Target {
             subject: Subject { namespace: "shop".into(), pod: pod.into(), uid: pod.into(), container: "app".into() },
             workload: Some(workload()),
-            revision: None,
-            image: None,
-            started: None,
             memory_limit: Some(1e9),
-            pod_ips: vec![],
             containers_in_pod: 1,
-            service: None,
             ready: true,
-            annotated: false,
+            ..Target::default()
         },
         verdict: Verdict::Growing(Growth {
             diagnosis: Diagnosis::DialPerCall,

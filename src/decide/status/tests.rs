@@ -13,16 +13,9 @@ fn at(seconds: i64) -> Timestamp {
 fn target(pod: &str) -> Target {
     Target {
         subject: Subject { namespace: "shop".into(), pod: pod.into(), uid: pod.into(), container: "app".into() },
-        workload: None,
-        revision: None,
-        image: None,
-        started: None,
-        memory_limit: None,
-        pod_ips: vec![],
         containers_in_pod: 1,
-        service: None,
         ready: true,
-        annotated: false,
+        ..Target::default()
     }
 }
 
