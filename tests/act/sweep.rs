@@ -1,10 +1,11 @@
 //! Sweeping: our annotations leave with their policy, page by page, and nothing else does.
 
 use grpc_hygiene::io::sweep::{Swept, cleanup, sweep};
+use http::Method;
 use serde_json::json;
 
 use crate::{
-    fake::Fake,
+    fake::{Answer, Fake, status},
     world::{DEPLOYMENT, POD, as_leader, hands, shop},
 };
 
@@ -49,4 +50,13 @@ async fn a_clean_up_removes_everything_that_is_ours_from_every_page() {
     assert_eq!(fake.writes(), Vec::<String>::new());
     let pages = fake.log().iter().filter(|it| it.path == "/api/v1/pods").count();
     assert_eq!(pages, 3);
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_list_the_copies_on_replica_sets_still_removes_the_marks() {
+    let fake = shop();
+    mark(&fake, DEPLOYMENT, "shop/clients");
+    let (code, body) = status(403, "Forbidden", "replicasets is forbidden");
+    fake.script(Method::GET, "/replicasets", Answer::Status(code, body));
+    assert_eq!(cleanup(&fake.reading()).await.expect("a sweep"), Swept { pods: 0, workloads: 1, failed: 0 });
 }
