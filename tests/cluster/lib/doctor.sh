@@ -35,7 +35,7 @@ why_no_containers() {
   elif ((${#CLUSTER_DIR} > 64)); then
     echo "the path $CLUSTER_DIR is longer than 64 characters, too long for the sockets in it: set CLUSTER_DIR"
   elif holder=$(foreign_listener); then
-    echo "$holder; stop it, or use its cluster with CLUSTER=existing"
+    echo "$holder"
   fi
 }
 
@@ -55,15 +55,31 @@ overlay_mounts() {
   return "$result"
 }
 
-# Another's runtime or kubelet on what we need: we never touch those.
+# Another's runtime or kubelet on what we need, and what to do: we never touch those.
 foreign_listener() {
-  if ! is_running containerd && containerd_answers; then
-    echo "a containerd that is not ours answers on $RUNTIME_SOCKET"
+  local other
+  if ! is_running containerd && other=$(other_cluster); then
+    echo "the test cluster of another working tree runs on this host: stop it with CLUSTER_DIR=$other tests/cluster/cluster down"
+  elif ! is_running containerd && containerd_answers; then
+    echo "a containerd that is not ours answers on $RUNTIME_SOCKET; stop it, or use its cluster with CLUSTER=existing"
   elif ! is_running kubelet && port_is_open 127.0.0.1 10248; then
-    echo "a kubelet that is not ours runs on this host"
+    echo "a kubelet that is not ours runs on this host; stop it, or use its cluster with CLUSTER=existing"
   else
     return 1
   fi
+}
+
+# The state folder of a cluster like ours that is not this one: network, ports and socket are the same for all.
+other_cluster() {
+  local folder config
+  for folder in /proc/[0-9]*; do
+    config=$({ tr '\0' '\n' <"$folder/cmdline"; } 2>/dev/null | grep -x '/.*/containerd\.toml') || continue
+    if [[ -d ${config%/*}/pids && ${config%/*} != "$CLUSTER_DIR" ]]; then
+      echo "${config%/*}"
+      return
+    fi
+  done
+  return 1
 }
 
 containerd_answers() { [[ -S $RUNTIME_SOCKET ]] && command -v ctr >/dev/null && timeout 5 ctr --address "$RUNTIME_SOCKET" version >/dev/null 2>&1; }
