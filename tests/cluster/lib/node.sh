@@ -59,7 +59,7 @@ start_network() {
 start_containerd() {
   mkdir -p "$RUNTIME_ROOT" "$RUNTIME_STATE" /run/containerd
   render "$HERE/config/containerd.toml" ROOT="$RUNTIME_ROOT" STATE="$RUNTIME_STATE" SOCKET="$RUNTIME_SOCKET" \
-    CNI_BIN="$(cni_plugins)" CNI_CONF="$CLUSTER_DIR/cni" >"$CLUSTER_DIR/containerd.toml"
+    CNI_BIN="$(cni_plugins)" CNI_CONF="$CLUSTER_DIR/cni" | configure containerd "$CLUSTER_DIR/containerd.toml"
   start containerd containerd --config "$CLUSTER_DIR/containerd.toml"
   ready containerd 30 containerd_ctl version
 }
@@ -68,7 +68,7 @@ start_kubelet() {
   mkdir -p "$KUBELET_ROOT" "$LOGS/pods"
   : >"$CLUSTER_DIR/resolv.conf"
   render "$HERE/config/kubelet.yaml" GATEWAY="$GATEWAY" DNS_IP="$DNS_IP" PKI="$PKI" SOCKET="$RUNTIME_SOCKET" ROOT="$KUBELET_ROOT" \
-    RESOLV_CONF="$CLUSTER_DIR/resolv.conf" POD_LOGS="$LOGS/pods" >"$CLUSTER_DIR/kubelet.yaml"
+    RESOLV_CONF="$CLUSTER_DIR/resolv.conf" POD_LOGS="$LOGS/pods" | configure kubelet "$CLUSTER_DIR/kubelet.yaml"
   # cAdvisor stretches its housekeeping at random up to twofold: 3 s gives a new sample to most scrapes of 5 s.
   start kubelet "$BIN/kubelet" --config="$CLUSTER_DIR/kubelet.yaml" --kubeconfig="$PKI/kubelet.kubeconfig" \
     --root-dir="$KUBELET_ROOT" --cert-dir="$KUBELET_ROOT/pki" --node-ip="$GATEWAY" --hostname-override="$NODE_NAME" \
@@ -76,8 +76,8 @@ start_kubelet() {
 }
 
 start_kube_proxy() {
-  render "$HERE/config/kube-proxy.yaml" POD_RANGE="$POD_RANGE" NODE_NAME="$NODE_NAME" GATEWAY="$GATEWAY" PKI="$PKI" \
-    >"$CLUSTER_DIR/kube-proxy.yaml"
+  render "$HERE/config/kube-proxy.yaml" POD_RANGE="$POD_RANGE" NODE_NAME="$NODE_NAME" GATEWAY="$GATEWAY" PKI="$PKI" |
+    configure kube-proxy "$CLUSTER_DIR/kube-proxy.yaml"
   start kube-proxy "$BIN/kube-proxy" --config="$CLUSTER_DIR/kube-proxy.yaml"
 }
 

@@ -43,6 +43,17 @@ start() {
   echo "$pid $(start_time_of "$pid")" >"$RECORDS/$name"
 }
 
+# configure NAME FILE: writes the configuration from stdin if it is another one, and stops the process that has read the
+# old. An unchanged file must not even be touched: kube-proxy ends when its file is.
+configure() {
+  local text
+  text=$(cat)
+  if [[ -e $2 && $(cat "$2") == "$text" ]]; then return; fi
+  if is_running "$1"; then say "the configuration of $1 changed"; fi
+  stop "$1"
+  echo "$text" >"$2"
+}
+
 # check_alive NAME: fails with the end of its log when the process is gone.
 check_alive() {
   is_running "$1" && return
