@@ -27,7 +27,9 @@ pub use forecast::{Forecast, forecast};
 pub use gather::{Answer, FailureKind, QueryFailure, gather};
 pub use history::{Budget, History, Past, Standing, WorkloadState};
 pub use observation::{Observation, Reading, Subject, Target, Workload};
-pub use plan::{Because, Case, Cleared, Decision, Outcome, Plan, Remediation, Restart, Rung, concerns, plan};
+pub use plan::{
+    Because, Case, Cleared, Decision, Outcome, Plan, Remediation, Restart, Rung, concerns, may_be_disturbed, plan,
+};
 pub use policy::{AlertRule, InvalidPolicy, Policy, RestartRule};
 pub use series::{Matrix, Sample, Series};
 pub use status::{Observed, status, worth_writing};

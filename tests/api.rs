@@ -3,6 +3,9 @@
 //!
 //! `tests/run` starts the server and sets GRPC_HYGIENE_API_KUBECONFIG; by hand: `tests/cluster/cluster api-up`.
 
+// The tests tidy up after themselves; what they try is not what they tidy with.
+#![allow(clippy::disallowed_methods)]
+
 use std::{path::PathBuf, process::Command, time::Duration};
 
 use grpc_hygiene::api::{ClusterGrpcClientPolicy, GrpcClientPolicy, custom_resources};
@@ -18,11 +21,12 @@ use serde_json::{Value, json};
 const KUBECONFIG: &str = "GRPC_HYGIENE_API_KUBECONFIG";
 
 fn kubeconfig() -> PathBuf {
-    std::env::var_os(KUBECONFIG).map(PathBuf::from).unwrap_or_else(|| {
+    let missing = || -> PathBuf {
         panic!(
             "{KUBECONFIG} is not set: run `make test`, or `tests/cluster/cluster api-up` and set it to what that prints"
         )
-    })
+    };
+    std::env::var_os(KUBECONFIG).map_or_else(missing, PathBuf::from)
 }
 
 /// A client, and both definitions in place.

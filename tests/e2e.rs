@@ -4,6 +4,9 @@
 //! `tests/run` starts the cluster and sets GRPC_HYGIENE_E2E_KUBECONFIG. Every scenario has namespaces of its own.
 //! They run at the same time, but for those that disturb the others: see [`world::QUIET`].
 
+// The tests tidy up after themselves; what they try is not what they tidy with.
+#![allow(clippy::disallowed_methods)]
+
 #[path = "e2e/alert.rs"]
 mod alert;
 #[path = "e2e/audit.rs"]

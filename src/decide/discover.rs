@@ -187,7 +187,7 @@ mod tests {
             owned(targets(answers, None), answers)[0].workload.clone().map(|it| (it.kind, it.name))
         };
         let named = |kind: &str, name: &str| Some((kind.to_owned(), name.to_owned()));
-        assert_eq!(owner(&[calls.clone()]), None);
+        assert_eq!(owner(std::slice::from_ref(&calls)), None);
         assert_eq!(owner(&[calls.clone(), pod.clone()]), named("ReplicaSet", "orders-7d9f"));
         assert_eq!(owner(&[calls, pod, answer(Signal::ReplicaSetOwner, 0, &set, 1.0)]), named("Deployment", "orders"));
     }

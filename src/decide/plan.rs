@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use because::Because;
 pub use marks::concerns;
+pub use restart::may_be_disturbed;
 
 use crate::{
     api::{AlertRecord, AnnotatedWorkload, Mode},

@@ -12,11 +12,14 @@ const NOW: f64 = 1_800_000_000.0;
 const STEP: f64 = 5.0;
 const MIB: f64 = 1_048_576.0;
 
+/// A signal, whether its source is direction-blind, and its value at an age in seconds.
+type Formula = (Signal, bool, Box<dyn Fn(f64) -> f64>);
+
 /// A container that has run for `age` seconds, scraped every 5 s, judged with a window of 5 minutes.
 struct Container {
     age: f64,
     service: Option<&'static str>,
-    signals: Vec<(Signal, bool, Box<dyn Fn(f64) -> f64>)>,
+    signals: Vec<Formula>,
     holes: std::ops::Range<f64>,
 }
 
@@ -48,7 +51,7 @@ impl Container {
 
     fn observation(&self) -> Observation {
         let start = NOW - self.age;
-        let read = |(signal, blind, at_age): &(Signal, bool, Box<dyn Fn(f64) -> f64>)| {
+        let read = |(signal, blind, at_age): &Formula| {
             let ages = (0..=(self.age / STEP) as usize).map(|n| n as f64 * STEP);
             let ages = ages.filter(|it| !self.holes.contains(it) && *it >= self.age - 300.0);
             let samples = ages.map(|age| Sample { at: start + age, value: at_age(age) }).collect();

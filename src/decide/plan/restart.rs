@@ -97,6 +97,16 @@ fn alert_was_sent(history: &History, target: &Target) -> bool {
 }
 
 fn about_the_workload(rule: &RestartRule, workload: &Workload, state: &WorkloadState) -> Result<Restart, Because> {
+    let how = method(rule.method, workload, state);
+    may_be_disturbed(rule, how, state)?;
+    if how == Restart::Rollout && state.desired < 2 && !state.surges { Err(Because::OnlyReplica) } else { Ok(how) }
+}
+
+/// Whether a workload stands well enough to be disturbed this way. Asked when planning, and again right before acting.
+///
+/// # Errors
+/// It does not, by name.
+pub fn may_be_disturbed(rule: &RestartRule, how: Restart, state: &WorkloadState) -> Result<(), Because> {
     if state.exempt {
         return Err(Because::Exempt);
     }
@@ -106,21 +116,14 @@ fn about_the_workload(rule: &RestartRule, workload: &Workload, state: &WorkloadS
     if let Some(name) = state.blocking_budgets.first() {
         return Err(Because::DisruptionBudget { name: name.clone() });
     }
-    let how = method(rule.method, workload, state);
     let max_unavailable = rule.max_unavailable.of(state.desired);
     let unavailable = state.desired.saturating_sub(state.available);
-    let ours = match how {
-        Restart::Evict => 1,
-        // A rollout replaces pods by the workload's own strategy; it must start from a whole workload.
-        Restart::Rollout => max_unavailable,
-    };
-    if unavailable.saturating_add(ours) > max_unavailable {
-        return Err(Because::TooFewAvailable { available: state.available, desired: state.desired, max_unavailable });
-    }
     match (how, &state.rollout_blocked) {
         (Restart::Rollout, Some(reason)) => Err(Because::RolloutBlocked { reason: reason.clone() }),
-        (Restart::Rollout, None) if state.desired < 2 && !state.surges => Err(Because::OnlyReplica),
-        _ => Ok(how),
+        // A rollout replaces pods by the workload's own strategy; it must start from a whole workload.
+        (Restart::Rollout, None) if unavailable == 0 => Ok(()),
+        (Restart::Evict, _) if unavailable < max_unavailable => Ok(()),
+        _ => Err(Because::TooFewAvailable { available: state.available, desired: state.desired, max_unavailable }),
     }
 }
 

@@ -19,8 +19,8 @@ use crate::{
     api::names::annotations,
     decide::{
         Because, Case, Decision, Outcome, Plan, Policy, Remediation, Restart, RestartRule, Standing, Subject, Workload,
-        WorkloadState,
         ledger::{Entry, Evidence, Limits, Object, State},
+        may_be_disturbed,
     },
     io::{
         acting::{self, Deadline, because},
@@ -187,69 +187,9 @@ fn is_still_fit(pod: &Pod, subject: &Subject) -> Result<(), Because> {
     if ready && status.phase.as_deref() == Some("Running") { Ok(()) } else { Err(Because::PodNotReady) }
 }
 
-/// What can have changed about the workload since the plan was made.
-fn may_be_disturbed(rule: &RestartRule, how: Restart, state: &WorkloadState) -> Result<(), Because> {
-    if state.exempt {
-        return Err(Because::Exempt);
-    }
-    if state.rolling_out {
-        return Err(Because::RolloutInProgress);
-    }
-    if let Some(name) = state.blocking_budgets.first() {
-        return Err(Because::DisruptionBudget { name: name.clone() });
-    }
-    let max_unavailable = rule.max_unavailable.of(state.desired);
-    let unavailable = state.desired.saturating_sub(state.available);
-    match (how, &state.rollout_blocked) {
-        (Restart::Rollout, Some(reason)) => Err(Because::RolloutBlocked { reason: reason.clone() }),
-        (Restart::Rollout, None) if unavailable == 0 => Ok(()),
-        (Restart::Evict, _) if unavailable < max_unavailable => Ok(()),
-        _ => Err(Because::TooFewAvailable { available: state.available, desired: state.desired, max_unavailable }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::policy::MaxUnavailable;
-
-    fn rule() -> RestartRule {
-        RestartRule {
-            after: Duration::ZERO,
-            method: crate::api::RestartMethod::Auto,
-            cooldown: Duration::from_secs(3_600),
-            max_per_day: 3,
-            max_unavailable: MaxUnavailable::Pods(1),
-        }
-    }
-
-    fn whole() -> WorkloadState {
-        WorkloadState { desired: 3, available: 3, ..WorkloadState::default() }
-    }
-
-    #[test]
-    fn a_workload_that_is_whole_may_be_disturbed() {
-        assert_eq!(may_be_disturbed(&rule(), Restart::Evict, &whole()), Ok(()));
-        assert_eq!(may_be_disturbed(&rule(), Restart::Rollout, &whole()), Ok(()));
-    }
-
-    #[test]
-    fn whatever_came_up_since_the_plan_withholds_by_name() {
-        let refusal =
-            |how, state: WorkloadState| may_be_disturbed(&rule(), how, &state).expect_err("a refusal").reason();
-        assert_eq!(refusal(Restart::Evict, WorkloadState { exempt: true, ..whole() }), "Exempt");
-        assert_eq!(refusal(Restart::Evict, WorkloadState { rolling_out: true, ..whole() }), "RolloutInProgress");
-        assert_eq!(
-            refusal(Restart::Evict, WorkloadState { blocking_budgets: vec!["b".into()], ..whole() }),
-            "PodDisruptionBudget"
-        );
-        assert_eq!(refusal(Restart::Evict, WorkloadState { available: 2, ..whole() }), "TooFewAvailable");
-        assert_eq!(refusal(Restart::Rollout, WorkloadState { available: 2, ..whole() }), "TooFewAvailable");
-        assert_eq!(
-            refusal(Restart::Rollout, WorkloadState { rollout_blocked: Some("it is paused".into()), ..whole() }),
-            "RolloutBlocked"
-        );
-    }
 
     #[test]
     fn a_pod_that_is_another_or_unwell_is_not_disturbed() {
