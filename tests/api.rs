@@ -1,7 +1,7 @@
 //! The custom resources on a real API server: what it refuses and in which words, what it fills in, and what
 //! `kubectl explain` prints. Nothing is evaluated here, so neither nodes nor metrics are needed.
 //!
-//! `tests/run` starts the server and sets GRPC_HYGIENE_API_KUBECONFIG; by hand: `tests/cluster/cluster api-up`.
+//! `tests/run` starts the server and sets `GRPC_HYGIENE_API_KUBECONFIG`; by hand: `tests/cluster/cluster api-up`.
 
 // The tests tidy up after themselves; what they try is not what they tidy with.
 #![allow(clippy::disallowed_methods)]
@@ -21,12 +21,12 @@ use serde_json::{Value, json};
 const KUBECONFIG: &str = "GRPC_HYGIENE_API_KUBECONFIG";
 
 fn kubeconfig() -> PathBuf {
-    let missing = || -> PathBuf {
+    let Some(path) = std::env::var_os(KUBECONFIG) else {
         panic!(
             "{KUBECONFIG} is not set: run `make test`, or `tests/cluster/cluster api-up` and set it to what that prints"
         )
     };
-    std::env::var_os(KUBECONFIG).map_or_else(missing, PathBuf::from)
+    path.into()
 }
 
 /// A client, and both definitions in place.

@@ -1,7 +1,7 @@
 //! The whole thing on a real cluster: real gRPC programs leak real connections, and the operator, installed by Helm
 //! from its image, finds, annotates, alerts, evicts, or holds back and says why. `e2e_uninstall.rs` comes after it.
 //!
-//! `tests/run` starts the cluster and sets GRPC_HYGIENE_E2E_KUBECONFIG. Every scenario has namespaces of its own.
+//! `tests/run` starts the cluster and sets `GRPC_HYGIENE_E2E_KUBECONFIG`. Every scenario has namespaces of its own.
 //! They run at the same time, but for those that disturb the others: see [`world::QUIET`].
 
 // The tests tidy up after themselves; what they try is not what they tidy with.

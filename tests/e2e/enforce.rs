@@ -1,4 +1,4 @@
-//! Scenario 2, second half: a PodDisruptionBudget holds a restart back and status names it; then only leaking pods
+//! Scenario 2, second half: a `PodDisruptionBudget` holds a restart back and status names it; then only leaking pods
 //! are evicted, never more at a time than `maxUnavailable` allows.
 
 use std::collections::BTreeSet;

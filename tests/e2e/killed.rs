@@ -114,7 +114,8 @@ async fn strike(shop: &Shop, round: u64, random: &mut Random) {
         let (ledgers, name) = (shop.world.ledgers(), ledger_of(&shop.namespace));
         let seen = entries(ledgers.get_opt(&name).await.expect("ledgers").as_ref()).len();
         let entered = await_condition(ledgers, &name, |it: Option<&ConfigMap>| entries(it).len() > seen);
-        let entered = tokio::time::timeout(2 * SOON, entered).await.expect("a restart is entered in the ledger in time");
+        let entered =
+            tokio::time::timeout(2 * SOON, entered).await.expect("a restart is entered in the ledger in time");
         entered.expect("the ledger can be watched");
     }
     let delay = Duration::from_millis(random.below(if in_the_act { 100 } else { 30_000 }));

@@ -70,7 +70,11 @@ impl Shop {
         let api: &Api<Namespace> = &Api::all(self.world.client.clone());
         let name = self.namespace.as_str();
         let ledgers = ListParams::default().fields(&format!("metadata.name={}", ledger_of(name)));
-        self.world.ledgers().delete_collection(&DeleteParams::default(), &ledgers).await.expect("the ledger is deleted");
+        self.world
+            .ledgers()
+            .delete_collection(&DeleteParams::default(), &ledgers)
+            .await
+            .expect("the ledger is deleted");
         if api.get_opt(name).await.expect("namespaces").is_none() {
             return;
         }
