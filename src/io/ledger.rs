@@ -25,7 +25,8 @@ use crate::{
 
 /// The key in the ConfigMap.
 const KEY: &str = "ledger.json";
-/// A ledger larger than this is not read and not written. A ConfigMap holds 1 MiB; a year's worth of restarts is less.
+/// A ledger larger than this is not read and not written: about 800 restarts of one namespace in the week that entries
+/// are kept. Whoever needs more does not need restarts.
 const MAX_BYTES: usize = 256 * 1024;
 /// Entries younger than this are left alone: the request may be our own, and its answer is waited for 15 s.
 const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(20);

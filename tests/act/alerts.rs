@@ -264,16 +264,20 @@ async fn an_overloaded_receiver_is_tried_again_when_it_asks_for_it() {
 
 #[tokio::test]
 async fn a_receiver_that_refuses_is_not_tried_again_before_the_next_round() {
-    let receiver = Receiver::new(|_| Answer::Code(401)).await;
-    let alerts = alerts(&[&receiver.url]);
+    let refusing = Receiver::new(|_| Answer::Code(401)).await;
+    let broken = Receiver::new(|_| Answer::Code(500)).await;
+    let alerts = alerts(&[&refusing.url, &broken.url]);
     sending(&alerts, async {
         let news = alerts.set("shop/clients", vec![record("orders")]);
-        assert!(alerts.delivered(news).await.is_err_and(|it| it.ends_with("answered 401 Unauthorized")));
-        skip(Duration::from_secs(55)).await;
-        let _ = alerts.delivered(news).await;
-        assert_eq!(receiver.count(), 1);
-        skip(Duration::from_secs(5)).await;
-        receiver.bodies(2).await;
+        assert!(alerts.delivered(news).await.is_err_and(|it| it.contains("answered 401 Unauthorized")));
+        // The broken one is tried again at the same moments: when it has been, the refusing one would have been, too.
+        for (tries, pause) in [(2, 1), (3, 2), (4, 4)] {
+            skip(Duration::from_secs(pause)).await;
+            broken.bodies(tries).await;
+            assert_eq!(refusing.count(), 1);
+        }
+        skip(Duration::from_secs(60)).await;
+        refusing.bodies(2).await;
     })
     .await;
 }

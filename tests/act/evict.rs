@@ -210,6 +210,16 @@ async fn a_look_older_than_two_seconds_is_not_acted_upon() {
     assert_eq!(states(&fake).await, [], "what was never sent is taken back");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_does_not_answer_in_time_holds_nobody_up() {
+    let fake = shop();
+    fake.script(Method::GET, DEPLOYMENT, Answer::Never);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(word(&carry_out(&fake, &evict_orders()).await), "Changed");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_silence(&fake);
+}
+
 #[tokio::test]
 async fn whatever_came_up_about_the_pod_withholds_before_anything_is_written() {
     for (change, expected) in [

@@ -12,6 +12,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{Api, Error, ResourceExt};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{Hands, evict, rollout};
@@ -23,7 +24,7 @@ use crate::{
         may_be_disturbed,
     },
     io::{
-        acting::{self, Deadline, because},
+        acting::{self, Deadline, Refused, because},
         workload,
     },
 };
@@ -70,7 +71,8 @@ impl Order<'_> {
     async fn carry_out(&self) -> Result<(), Because> {
         let workload = self.case.target.workload.as_ref().ok_or(Because::NoWorkload)?;
         let fresh = self.deadline.or(Deadline::after(LOOK));
-        let object = self.look(workload).await?;
+        let late = |_| Because::Changed { what: Refused::TooLate.to_string() };
+        let object = timeout(LOOK, self.look(workload)).await.map_err(late)??;
         let request = self.request(workload, &object).map_err(|error| because(&error))?;
         self.debit(workload, &object).await?;
         let sent = acting::send(&self.hands.acting, request, fresh).await;
