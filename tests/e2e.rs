@@ -25,5 +25,7 @@ mod killed;
 mod pages;
 #[path = "e2e/shop.rs"]
 mod shop;
+#[path = "e2e/unreadable.rs"]
+mod unreadable;
 #[path = "e2e/world.rs"]
 mod world;
