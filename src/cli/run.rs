@@ -142,7 +142,7 @@ async fn require_definitions(client: &Client) -> anyhow::Result<()> {
         let api: Api<kube::core::PartialObjectMeta<K>> = Api::all(client.clone());
         match api.list(&ListParams::default().limit(1)).await {
             Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => {
+            Err(kube::Error::Api(status)) if status.code == 404 => {
                 bail!("the custom resources are not installed: grpc-hygiene crd | kubectl apply -f -")
             }
             Err(error) => Err(error).context("policies cannot be listed"),
