@@ -4,9 +4,10 @@
 
 builders=()
 
+# Each builder leads a process group of its own, or its compilers would go on.
 stop_builders() {
   local pid
-  for pid in "${builders[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
+  for pid in "${builders[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
 }
 
 prepare() {
@@ -19,9 +20,9 @@ prepare() {
 }
 
 prepare_existing() {
-  "$CLUSTER_COMMAND" up 2>&1 | indented
+  "$CLUSTER_COMMAND" up 2>&1 | streamed
   command -v jq >/dev/null || fail "jq is missing on this machine: apt-get install jq"
-  "$CLUSTER_COMMAND" build kube helm 2>&1 | indented
+  "$CLUSTER_COMMAND" build kube helm 2>&1 | streamed
   # The user's own kubectl first, ours where there is none.
   export PATH=$PATH:$CLUSTER_DIR/bin
 }
@@ -30,12 +31,12 @@ prepare_own() {
   local why
   check_builders
   # What can never work here is said before anything is installed or built.
-  why=$("$CLUSTER_COMMAND" doctor --install 2> >(indented)) || fail "this machine cannot run the cluster: $(tail -n 1 <<<"$why")"
+  why=$("$CLUSTER_COMMAND" doctor --install 2> >(streamed)) || fail "this machine cannot run the cluster: $(tail -n 1 <<<"$why")"
   command -v jq >/dev/null || install_jq
   # The operator's image is Rust and the cluster's programs are Go: each leaves cores idle at its end.
-  "$CLUSTER_COMMAND" images operator shop > >(indented) 2>&1 &
+  setsid "$CLUSTER_COMMAND" images operator shop > >(streamed) 2>&1 &
   builders+=($!)
-  "$CLUSTER_COMMAND" up 2>&1 >/dev/null | indented
+  "$CLUSTER_COMMAND" up 2>&1 >/dev/null | streamed
   wait "${builders[0]}" || fail "the images could not be made; see above"
   builders=()
   export KUBECONFIG=$CLUSTER_DIR/kubeconfig PATH=$CLUSTER_DIR/bin:$PATH
@@ -89,6 +90,6 @@ take_down() {
     remove_demo
     good "the namespaces $SHOP and $HOME_NAMESPACE are gone; nothing else was yours to lose"
   else
-    "$CLUSTER_COMMAND" down --all 2>&1 | indented
+    "$CLUSTER_COMMAND" down --all 2>&1 | streamed
   fi
 }

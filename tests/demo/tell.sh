@@ -42,8 +42,13 @@ indented() {
       $0 = blanks substr($0, cut + 1)
     }
     print ($0 == "" ? "" : "   " $0)
-    fflush()
   }'
+}
+
+# streamed: the same for lines that must appear as they come; awk would keep them until it has many.
+streamed() {
+  local line
+  while IFS= read -r line; do printf '   %s\n' "$line"; done
 }
 
 # show COMMAND...: the command as one would type it, and what it says.
