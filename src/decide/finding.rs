@@ -224,7 +224,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = |seconds: &f64| print_duration(std::time::Duration::try_from_secs_f64(*seconds).unwrap_or_default());
         match self {
-            Self::NoData => f.write_str("no source has data about its connections, calls or memory"),
+            Self::NoData => f.write_str("no source has data about its client connections"),
             Self::WarmingUp { .. } => f.write_str("warming up"),
             // The count moves with every sample; a status would show an old one.
             Self::TooShort { signal, need, .. } => {
