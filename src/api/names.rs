@@ -2,8 +2,6 @@
 //!
 //! They are promises to users, so they stand in one place and are never built from parts.
 
-/// The API group of the custom resources and the prefix of every annotation.
-pub const GROUP: &str = "grpc-hygiene.io";
 /// The field manager of all our writes.
 pub const FIELD_MANAGER: &str = "grpc-hygiene";
 /// The annotation that `kubectl rollout restart` writes into a pod template; controllers and GitOps tools know it.

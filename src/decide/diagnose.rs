@@ -59,8 +59,7 @@ pub struct Facts {
 impl Facts {
     /// The rise of open connections, if it is beyond doubt and large enough to matter.
     fn leak(&self, policy: &Policy) -> Option<&Rise> {
-        let matters = |it: &&Rise| it.growth >= policy.connection_growth.max(GROWTH_SHARE * it.start);
-        self.connections.as_ref().filter(|it| it.is_significant(policy.max_p_value)).filter(matters)
+        self.connections.as_ref().filter(|it| it.is_significant(policy.max_p_value) && matters(policy, it))
     }
 
     /// Connections opened: counted, or at least as many as are open now and were not before.
@@ -81,6 +80,11 @@ impl Facts {
     fn rises(rise: Option<&Rise>, policy: &Policy) -> bool {
         rise.is_some_and(|it| it.is_significant(policy.max_p_value))
     }
+}
+
+/// Whether open connections grew by enough to matter, beyond doubt or not.
+fn matters(policy: &Policy, rise: &Rise) -> bool {
+    rise.growth >= policy.connection_growth.max(GROWTH_SHARE * rise.start)
 }
 
 /// The verdict.
@@ -199,8 +203,7 @@ fn memory_elsewhere(policy: &Policy, facts: &Facts) -> Option<Verdict> {
 /// A rise that is too likely for `Healthy` and not sure enough for a finding.
 fn doubtful(policy: &Policy, facts: &Facts) -> Option<Why> {
     let rise = facts.connections.as_ref()?;
-    let material = rise.growth >= policy.connection_growth.max(GROWTH_SHARE * rise.start);
-    (material && rise.still_rising && rise.p_value <= DOUBTFUL_P_VALUE)
+    (matters(policy, rise) && rise.still_rising && rise.p_value <= DOUBTFUL_P_VALUE)
         .then(|| Why::Unclear { signal: Signal::OpenConnections, confidence: sureness(Some(rise)) })
 }
 

@@ -242,7 +242,9 @@ impl Owners {
     }
 }
 
-fn controller(owners: Option<&[OwnerReference]>) -> Option<&OwnerReference> {
+/// The owner that controls an object, among all that it has.
+#[must_use]
+pub fn controller(owners: Option<&[OwnerReference]>) -> Option<&OwnerReference> {
     owners?.iter().find(|it| it.controller == Some(true))
 }
 

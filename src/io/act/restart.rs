@@ -25,6 +25,7 @@ use crate::{
     },
     io::{
         acting::{self, Deadline, Refused, because},
+        pods::controller,
         workload,
     },
 };
@@ -166,10 +167,6 @@ impl Order<'_> {
             warn!(policy = self.policy, namespace, kind, name, %because, "the restart stays unsettled in the ledger");
         }
     }
-}
-
-fn controller(owners: Option<&[OwnerReference]>) -> Option<&OwnerReference> {
-    owners?.iter().find(|it| it.controller == Some(true))
 }
 
 /// Whether the pod is the one that was judged, and well enough to be disturbed.
