@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod observation;
 mod plan;
 pub mod policy;
+pub mod replay;
 pub mod series;
 pub mod stats;
 pub mod status;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     api::print_duration,
     decide::{Forecast, Target, stats::Trend},
@@ -9,7 +11,7 @@ use crate::{
 };
 
 /// A bad habit. `docs/runbooks/` has a page for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Diagnosis {
     /// A new connection per call, or per call of some call sites, never closed.
     DialPerCall,

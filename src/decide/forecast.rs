@@ -4,6 +4,8 @@
 //! the error of the straight-line model dominates. The factors here are conformal ones: the 10th and 90th percentile
 //! of true time over forecast time on simulated leaks, which covered 83 % and 85 % on two held-out sets.
 
+use serde::Serialize;
+
 use crate::decide::stats::Trend;
 
 /// 10th percentile of true over forecast time.
@@ -12,7 +14,8 @@ const SOONEST: f64 = 0.70;
 const LATEST: f64 = 1.75;
 
 /// Time to the memory limit from now, seconds: an 80 % interval and its middle.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Forecast {
     /// The soonest plausible time. What is decided, is decided by this.
     pub soonest: f64,
