@@ -9,6 +9,7 @@
 //! - [`trend`]: the verdict, which both tests have to support, because each alone is fooled;
 //! - [`median`], [`quantile`]: order statistics.
 
+mod fast;
 mod increment;
 mod mann_kendall;
 mod order;
@@ -21,7 +22,7 @@ pub use increment::increment_test;
 pub use mann_kendall::{MannKendall, mann_kendall, mann_kendall_hamed_rao};
 pub use order::{median, quantile};
 pub use theil_sen::{Slope, theil_sen};
-pub use trend::{Trend, trend};
+pub use trend::{Trend, growth_z, trend};
 
 use statrs::distribution::{ContinuousCDF, Normal};
 

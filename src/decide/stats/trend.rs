@@ -4,7 +4,14 @@
 //! when the level wanders and takes no jump for a trend, but can be led astray by its own variance estimate on short
 //! series. Growth has to convince both. It judges the series it is given: load, warm-up and restarts are the caller's.
 
-use super::{Slope, increment_test, mann_kendall_hamed_rao, theil_sen};
+use super::{
+    Slope,
+    fast::PairSlopes,
+    increment_test,
+    mann_kendall::rising_level,
+    theil_sen,
+    theil_sen::{from_pairs, through_the_medians},
+};
 
 /// Upward growth: how fast, and how sure.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,14 +45,52 @@ pub struct Trend {
 /// assert!(leak.z > 5.0 && leak.slope.lower > 0.015 && leak.slope.upper < 0.018);
 /// ```
 pub fn trend(t: &[f64], y: &[f64], confidence: f64) -> Option<Trend> {
-    if !t.is_sorted_by(|earlier, later| earlier < later) {
+    if t.len() != y.len() || !t.is_sorted_by(|earlier, later| earlier < later) {
         return None;
     }
-    let slope = theil_sen(t, y, confidence)?;
-    let level = mann_kendall_hamed_rao(y)?.z;
+    let Some(step) = even_step(t) else {
+        return Some(with_z(theil_sen(t, y, confidence)?, growth_z(y)?));
+    };
     let increments = increment_test(y)?;
-    let z = if level > 0.0 && increments > 0.0 { level.min(increments) } else { 0.0 };
-    Some(Trend { slope, z, p_value: super::normal_upper_tail(z) })
+    // One set of slopes serves both: those per place, of which those per second are a constant part.
+    let mut pairs = PairSlopes::over_places(y)?;
+    let slopes = from_pairs(&mut pairs, y, 0.0, confidence)?;
+    let slope = through_the_medians(t, y, slopes.map(|slope| slope / step))?;
+    Some(with_z(slope, both(increments, y, || Some(slopes[0]))?))
+}
+
+/// The `z` of [`trend`] alone, without a slope: all that most questions need. Without times it takes the values as
+/// evenly spaced.
+///
+/// A series that does not rise costs least, because the cheaper test is asked first and the other only if it matters.
+///
+/// `None` for fewer than four values, anything not finite, or an overflow.
+///
+/// ```
+/// use grpc_hygiene::decide::stats::growth_z;
+/// let y: Vec<f64> = (0..48).map(|i| 16.0 + f64::from(i)).collect();
+/// assert!(growth_z(&y).expect("long enough") > 5.0);
+/// ```
+pub fn growth_z(y: &[f64]) -> Option<f64> {
+    both(increment_test(y)?, y, || PairSlopes::over_places(y)?.median())
+}
+
+/// The smaller z of the two tests if both see a rise, else 0.
+fn both(increments: f64, y: &[f64], sen_slope: impl FnOnce() -> Option<f64>) -> Option<f64> {
+    if increments <= 0.0 {
+        return Some(0.0);
+    }
+    Some(rising_level(y, sen_slope)?.min(increments))
+}
+
+fn with_z(slope: Slope, z: f64) -> Trend {
+    Trend { slope, z, p_value: super::normal_upper_tail(z) }
+}
+
+/// The seconds from each time to the next, if they are all the same to the last bit.
+fn even_step(t: &[f64]) -> Option<f64> {
+    let step = t.get(1)? - t[0];
+    t.windows(2).all(|pair| pair[1] - pair[0] == step).then_some(step)
 }
 
 #[cfg(test)]
