@@ -15,6 +15,7 @@ mod mann_kendall;
 mod order;
 #[cfg(test)]
 mod properties;
+mod small_sample;
 mod theil_sen;
 mod trend;
 
