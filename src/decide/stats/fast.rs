@@ -25,20 +25,27 @@ pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 /// Kendall's S: how many pairs rise minus how many fall.
 pub(super) fn kendall_s(y: &[f64]) -> f64 {
-    let mut s = 0.0;
-    for (i, &earlier) in y.iter().enumerate() {
-        let rising = |later: f64| f64::from(i8::from(later > earlier) - i8::from(later < earlier));
-        let later = y[i + 1..].chunks_exact(LANES);
-        s += later.remainder().iter().map(|&later| rising(later)).sum::<f64>();
-        let mut lanes = [0.0; LANES];
-        for later in later {
-            for lane in 0..LANES {
-                lanes[lane] += rising(later[lane]);
-            }
+    (1..y.len()).map(|i| exceeds(y[i], &y[..i])).sum()
+}
+
+/// Twice the ranks of the values less their mean, equal values sharing the mean of their ranks: how many values are
+/// below each, minus how many are above. Comparing all with all beats sorting for the lengths that matter.
+pub(super) fn centred_ranks(values: &[f64]) -> Vec<f64> {
+    values.iter().map(|&value| exceeds(value, values)).collect()
+}
+
+/// How many of `others` are below `value`, minus how many are above.
+fn exceeds(value: f64, others: &[f64]) -> f64 {
+    let sign = |other: f64| i64::from(value > other) - i64::from(value < other);
+    let chunks = others.chunks_exact(LANES);
+    let rest: i64 = chunks.remainder().iter().map(|&other| sign(other)).sum();
+    let mut lanes = [0; LANES];
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lanes[lane] += sign(chunk[lane]);
         }
-        s += lanes.iter().sum::<f64>();
     }
-    s
+    (lanes.iter().sum::<i64>() + rest) as f64
 }
 
 /// The slopes of all pairs of points, as integers in the same order: selecting among integers takes half the time.
@@ -116,7 +123,7 @@ fn pairs(n: usize) -> usize {
 }
 
 /// An integer that orders as `value` does in `f64::total_cmp`: the bits, but for the sign those of negatives inverted.
-fn to_ordered(value: f64) -> i64 {
+pub(super) fn to_ordered(value: f64) -> i64 {
     invert_negative(value.to_bits().cast_signed())
 }
 
@@ -161,6 +168,13 @@ mod tests {
         }
         assert_eq!(kendall_s(&y), f64::from(expected));
         assert_eq!(kendall_s(&[0.0, -0.0]), 0.0);
+    }
+
+    #[test]
+    fn equal_values_share_their_ranks() {
+        // The ranks are 3.5, 1.5, 3.5, 1.5 around a mean of 2.5.
+        assert_eq!(centred_ranks(&[10.0, 0.0, 10.0, -0.0]), [2.0, -2.0, 2.0, -2.0]);
+        assert_eq!(centred_ranks(&[1.0, 2.0, 3.0]), [-2.0, 0.0, 2.0]);
     }
 
     #[test]
