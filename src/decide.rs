@@ -16,6 +16,7 @@ mod history;
 pub mod ledger;
 pub mod looks;
 pub mod observation;
+pub mod oom;
 mod plan;
 pub mod policy;
 pub mod replay;

@@ -144,7 +144,12 @@ async fn ask(
 }
 
 /// The sources that a policy's choice stands for, best first.
-fn candidates(config: &Config, signal: Signal, name: &str, scope: &Scope) -> Result<Vec<Source>, InvalidPolicy> {
+pub(super) fn candidates(
+    config: &Config,
+    signal: Signal,
+    name: &str,
+    scope: &Scope,
+) -> Result<Vec<Source>, InvalidPolicy> {
     let of_catalog = catalog::sources(signal);
     if name == catalog::AUTO {
         return Ok(of_catalog);
