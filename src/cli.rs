@@ -7,6 +7,7 @@ mod explain;
 mod judge;
 mod policies;
 mod run;
+mod test;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ pub async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(args).await,
         Command::Check(args) => check::check(&args).await,
         Command::Explain(args) => explain::explain(&args).await,
+        Command::Test(args) => test::test(&args),
         Command::Crd(args) => crd::crd(&args),
         Command::Cleanup => cleanup::cleanup().await,
     }

@@ -14,6 +14,7 @@ mod forecast;
 pub mod gather;
 mod history;
 pub mod ledger;
+pub mod notation;
 pub mod observation;
 mod plan;
 pub mod policy;
