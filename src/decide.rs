@@ -15,6 +15,7 @@ pub mod gather;
 mod history;
 pub mod ledger;
 pub mod looks;
+pub mod notation;
 pub mod observation;
 pub mod oom;
 mod plan;
