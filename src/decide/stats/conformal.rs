@@ -43,7 +43,7 @@ pub struct Factors {
 /// assert_eq!(conformal_factors(&[], 0.01), None);
 /// ```
 pub fn conformal_factors(scores: &[f64], alpha: f64) -> Option<Factors> {
-    if !(alpha > 0.0 && alpha < 1.0) || !all_finite(scores) {
+    if !(alpha > 0.0 && alpha < 1.0 && all_finite(scores)) {
         return None;
     }
     let mut scores = scores.to_vec();

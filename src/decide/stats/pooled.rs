@@ -76,7 +76,7 @@ fn mean_correlation(columns: &[Column], length: usize) -> f64 {
 /// assert_eq!(high_outliers(&[4.9, 5.0, 5.2], 0.5), Some(vec![]));
 /// ```
 pub fn high_outliers(values: &[f64], least_spread: f64) -> Option<Vec<usize>> {
-    if !all_finite(values) || !(least_spread.is_finite() && least_spread >= 0.0) {
+    if !(all_finite(values) && least_spread.is_finite() && least_spread >= 0.0) {
         return None;
     }
     if values.len() < 3 {
