@@ -50,7 +50,8 @@ proptest! {
     fn shifting_moves_only_the_intercept_of_the_fit((r, y) in load_and_level(), by in -1e3..1e3) {
         let u = clock(y.len());
         let before = fit(&u, &r, &y);
-        for after in [fit(&u, &r, &map(&y, |y| y + by)), fit(&map(&u, |u| u + by), &r, &y), fit(&u, &map(&r, |r| r + by), &y)] {
+        let shift = |values: &[f64]| map(values, |value| value + by);
+        for after in [fit(&u, &r, &shift(&y)), fit(&shift(&u), &r, &y), fit(&u, &shift(&r), &y)] {
             prop_assert!(close(after.lambda, before.lambda) && close(after.b, before.b) && close(after.sse, before.sse));
             prop_assert!(close(after.standard_error, before.standard_error));
         }
@@ -107,7 +108,11 @@ proptest! {
     }
 
     #[test]
-    fn adjusting_keeps_the_order_and_a_larger_p_never_helps(p in vec(0.0..1.0, 1..30), which in 0_usize..30, by in 0.0..1.0) {
+    fn adjusting_keeps_the_order_and_a_larger_p_never_helps(
+        p in vec(0.0..1.0, 1..30),
+        which in 0_usize..30,
+        by in 0.0..1.0,
+    ) {
         let before = benjamini_hochberg(&p).expect("probabilities");
         for (i, j) in (0..p.len()).flat_map(|i| (0..p.len()).map(move |j| (i, j))) {
             prop_assert!(p[i] > p[j] || before[i] <= before[j]);

@@ -163,5 +163,6 @@ mod tests {
         assert_eq!(trend(&[0.0, 1.0, f64::NAN, 3.0], &y, 0.95), None);
         assert!(trend(&[0.0, 1.0, 2.0, 3.0], &y, 0.95).is_some());
         assert_eq!(trend(&[0.0, 1.0, 2.0], &y[..3], 0.95), None, "too short");
+        assert_eq!(trend(&[0.0, 1.0, 2.0, 3.0].map(|t| t * 1e-320), &y, 0.95), None, "the slope overflows");
     }
 }
