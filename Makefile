@@ -1,7 +1,9 @@
 # What people type. The work is in tests/run, tests/demo/* and tests/cluster/cluster; `make help` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint generate bench-detect
+.PHONY: help demo demo-down try test fuzz lint generate bench-detect
+
+FUZZ_SECONDS ?= 60
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +19,13 @@ try: ## the same finding without root and without a cluster: plain processes on 
 
 test: ## all tests: unit, wire, real API server, real cluster (root for the last; about 30 minutes)
 	@tests/run
+
+fuzz: ## nonsense for the parser of series and for the replay, FUZZ_SECONDS=60 each (needs cargo-fuzz and a C++ compiler)
+	@for target in notation replay; do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 || exit 1; \
+	done
 
 lint: ## what CI checks besides tests: format, clippy, docs, licences, chart, scripts
 	@tests/lint

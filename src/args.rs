@@ -286,7 +286,7 @@ pub struct TestArgs {
     /// Only the tests whose name this regular expression matches.
     #[arg(long, value_name = "REGEX")]
     pub run: Option<String>,
-    /// Also write a report in JUnit's XML to this file.
+    /// Also write a report for the CI system to this file, in junit's XML.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
 }

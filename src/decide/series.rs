@@ -30,10 +30,14 @@ pub struct Matrix {
     pub warnings: Vec<String>,
 }
 
+/// Nobody counts further or has more bytes: 2^64. Kubelets write half of it for "no limit".
+const MAX_VALUE: f64 = 18_446_744_073_709_551_616.0;
+
 /// Puts samples in time order and drops exact repetitions of a timestamp. Nothing that we read can be negative.
 ///
 /// # Errors
-/// A value is NaN, infinite or negative, or one timestamp has two values: the name of the trouble, for a person.
+/// A value is NaN, infinite, negative or larger than any machine can count, or one timestamp has two values: the name
+/// of the trouble, for a person.
 pub fn clean(samples: &[Sample]) -> Result<Vec<Sample>, &'static str> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(|a, b| a.at.total_cmp(&b.at));
@@ -44,6 +48,9 @@ pub fn clean(samples: &[Sample]) -> Result<Vec<Sample>, &'static str> {
         }
         if sample.value < 0.0 {
             return Err("a value is negative");
+        }
+        if sample.value > MAX_VALUE {
+            return Err("a value is larger than any machine can count");
         }
         match clean.last() {
             Some(last) if last.at.total_cmp(&sample.at).is_eq() => {
@@ -161,10 +168,10 @@ mod tests {
 
     #[test]
     fn values_that_cannot_be_measured_are_refused() {
-        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300] {
             assert!(clean(&samples(&[(1.0, bad)])).is_err());
         }
-        assert!(clean(&samples(&[(1.0, -1.0)])).is_err());
+        assert!(clean(&samples(&[(1.0, 0.0), (2.0, MAX_VALUE)])).is_ok());
         assert!(clean(&samples(&[(1.0, 1.0), (1.0, 2.0)])).is_err());
     }
 

@@ -141,7 +141,7 @@ impl Expectation {
             states.iter().filter(move |(from, _)| *from <= end).map(|(_, state)| state)
         };
         match self.when {
-            When::At(after) => by(after).last().is_some_and(|it| self.stands_in(it)),
+            When::At(after) => by(after).next_back().is_some_and(|it| self.stands_in(it)),
             When::By(after) => by(after).any(|it| self.stands_in(it)),
             When::Never => !states.iter().any(|(_, state)| self.occurs_in(state)),
         }

@@ -49,7 +49,9 @@ impl Track {
         let froms = std::iter::once(f64::NEG_INFINITY).chain(starts);
         let froms: Vec<f64> = froms.collect();
         let tos = froms.iter().skip(1).copied().chain([f64::INFINITY]);
-        let life = |(from, to): (f64, f64)| Life::of(policy, runs(answers, &target, (from, to)), from);
+        let life = |(from, to): (f64, f64)| {
+            Life::of(policy, runs(answers, &target, (from, to)), from, || told_between(answers, &target, (from, to)))
+        };
         let lives = froms.iter().copied().zip(tos).filter_map(life).collect();
         Self { target, lives }
     }
@@ -84,8 +86,15 @@ impl Track {
 }
 
 impl Life {
-    fn of(policy: &Policy, told: Vec<(Signal, Result<Run, Why>)>, from: f64) -> Option<Self> {
-        let mut seen = (f64::INFINITY, f64::NEG_INFINITY);
+    fn of(
+        policy: &Policy,
+        told: Vec<(Signal, Result<Run, Why>)>,
+        from: f64,
+        told_between: impl Fn() -> (f64, f64),
+    ) -> Option<Self> {
+        // A container of which only nonsense is told is there all the same, and is not judged, with a reason.
+        let nonsense = told.iter().any(|(signal, run)| run.is_err() && !Signal::DESCRIPTIVE.contains(signal));
+        let mut seen = if nonsense { told_between() } else { (f64::INFINITY, f64::NEG_INFINITY) };
         let mut signals: BTreeMap<Signal, Vec<Result<Run, Why>>> = BTreeMap::new();
         for (signal, mut run) in told {
             if let Ok(run) = &mut run {
@@ -112,6 +121,13 @@ impl Life {
         let before = &samples[..samples.partition_point(|it| it.at <= at)];
         before.last().map(|it| it.value).filter(|it| *it > 0.0)
     }
+}
+
+/// When the first and the last sample of one life were told, whatever their values.
+fn told_between(answers: &[Indexed<'_>], target: &Target, (from, to): (f64, f64)) -> (f64, f64) {
+    let told = answers.iter().filter(|it| !Signal::DESCRIPTIVE.contains(&it.signal())).flat_map(|it| it.told(target));
+    let times = told.flat_map(|it| &it.samples).map(|it| it.at).filter(|at| at.is_finite() && from <= *at && *at < to);
+    times.fold((f64::INFINITY, f64::NEG_INFINITY), |(first, last), at| (first.min(at), last.max(at)))
 }
 
 fn reading(told: &[Result<Run, Why>], from: f64, now: f64) -> Reading {
