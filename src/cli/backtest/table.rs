@@ -33,6 +33,12 @@ fn one(replay: &Replay) -> String {
     format!("{}\n\n{offenders}\n{}", headline(replay), lines(&summary(replay)))
 }
 
+/// What the policies would have been worth, without the offenders.
+#[must_use]
+pub fn closing(replays: &[Replay]) -> String {
+    replays.iter().map(|it| format!("{}\n{}", headline(it), lines(&summary(it)))).collect()
+}
+
 /// What was replayed, in one line.
 #[must_use]
 pub fn headline(replay: &Replay) -> String {
@@ -202,7 +208,6 @@ fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "it is shown with three digits")]
 fn percent_of(part: u64, whole: u64) -> String {
     format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
