@@ -51,6 +51,9 @@ Examples:
   # What would this policy have done in the last week?
   grpc-hygiene backtest -f policy.yaml --prometheus http://localhost:9090
 
+  # Run the tests of your policies
+  grpc-hygiene test policies/
+
   # Install the custom resources by hand
   grpc-hygiene crd | kubectl apply -f -
 
@@ -79,6 +82,9 @@ pub enum Command {
     /// Replay a policy over the past and compare it with the OOM kills that happened; change nothing.
     #[command(after_help = BACKTEST_HELP)]
     Backtest(BacktestArgs),
+    /// Test policies: made-up series in, findings and actions out. Needs no cluster and no metrics backend.
+    #[command(after_help = TEST_HELP)]
+    Test(TestArgs),
     /// Print the CustomResourceDefinitions as YAML.
     Crd(CrdArgs),
     /// Remove our annotations from pods and workloads. The chart runs it when it is uninstalled.
@@ -125,6 +131,33 @@ Examples:
   grpc-hygiene backtest -f policy.yaml --series incident.jsonl.gz -o json | jq 'select(.kind == \"alert\")'
 
 docs/backtest.md describes the JSON and how to record an incident.";
+
+const TEST_HELP: &str = "\
+A test file gives a policy, series in promtool's notation, and what is expected:
+
+  policy: policy.yaml              # beside the test, or written out here
+  tests:
+  - name: a client that dials per call is alerted on and not restarted
+    input_series:                  # one sample a minute: `interval: 1m`
+    - series: grpc_subchannel_open_connections{namespace=\"shop\",pod=\"orders-1\",container=\"app\"}
+      values: 1+6x180              # 1, 7, 13, … and _xn for n missing samples
+    - series: grpc_client_attempt_started_total{namespace=\"shop\",pod=\"orders-1\",container=\"app\"}
+      values: 0+20x180
+    expect:
+    - {by: 1h, pod: orders-1, finding: DialPerCall}
+    - {at: 3h, pod: orders-1, actions: [Annotate, Alert]}
+    - {never: true, actions: [Restart]}
+
+docs/policy-tests.md explains every field.
+
+Exit codes:
+  0  every test passed
+  1  a test failed
+  2  a file cannot be used, or there is no test
+
+Examples:
+  grpc-hygiene test policies/
+  grpc-hygiene test policies/ --run restart --junit report.xml";
 
 /// Flags of `run`.
 #[derive(Clone, Debug, Fields)]
@@ -243,6 +276,20 @@ pub struct PastArgs {
     /// given, no server is asked.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub series: Vec<PathBuf>,
+}
+
+/// Flags of `test`.
+#[derive(Clone, Debug, Fields)]
+pub struct TestArgs {
+    /// Test files, and folders that are searched for *_test.yaml and *.test.yaml, however deep.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Only the tests whose name this regular expression matches.
+    #[arg(long, value_name = "REGEX")]
+    pub run: Option<String>,
+    /// Also write a report in JUnit's XML to this file.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
 }
 
 /// Flags of `crd`.

@@ -8,6 +8,7 @@ mod explain;
 mod judge;
 mod policies;
 mod run;
+mod test;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,7 @@ pub async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::check(&args).await,
         Command::Explain(args) => explain::explain(&args).await,
         Command::Backtest(args) => backtest::backtest(&args).await,
+        Command::Test(args) => test::test(&args),
         Command::Crd(args) => crd::crd(&args),
         Command::Cleanup => cleanup::cleanup().await,
     }

@@ -15,6 +15,8 @@ mod audit;
 mod blind;
 #[path = "e2e/detection.rs"]
 mod detection;
+#[path = "e2e/diagnoses.rs"]
+mod diagnoses;
 #[path = "e2e/dry_run.rs"]
 mod dry_run;
 #[path = "e2e/enforce.rs"]

@@ -114,7 +114,7 @@ pub async fn read(
         match matrix.series.is_empty() {
             true => {}
             false if place < of_catalog => {
-                read.recording.answers.push(Answer { source, result: Ok(std::sync::Arc::new(matrix)) });
+                read.recording.answers.push(Answer { source, width: None, result: Ok(std::sync::Arc::new(matrix)) });
             }
             false => read.recording.others.extend(matrix.series),
         }

@@ -129,7 +129,7 @@ async fn ask(
     let mut uncovered: Vec<Target> = targets.to_vec();
     for source in candidates(eyes.config, signal, policy.source(signal), scope)? {
         let result = query(eyes.prometheus, &source, policy, scope, now).await;
-        answers.push(Answer { source, result });
+        answers.push(Answer { source, width: None, result });
         if targets.is_empty() {
             continue;
         }

@@ -13,7 +13,7 @@ use super::{
 const LEAK: [&str; 2] = ["DialPerCall", "ConnectionLeak"];
 
 /// `check` from this host: its exit code, and the verdict (with its reason) of every workload.
-async fn check(shop: &Shop, more: &[&str]) -> (Option<i32>, BTreeMap<String, String>) {
+pub async fn check(shop: &Shop, more: &[&str]) -> (Option<i32>, BTreeMap<String, String>) {
     let namespace = ["check", "--namespace", &shop.namespace, "--output", "json"];
     let output = shop.world.program(&[&namespace, more].concat()).await;
     let page: Value = serde_json::from_slice(&output.stdout)
@@ -44,7 +44,7 @@ async fn found(shop: &Shop, leaking: &[&str], also: &[(&str, &str)]) {
 }
 
 /// Waits until `check` gives everybody else a final verdict, which is one of those allowed.
-async fn judged(shop: &Shop, who: &[&str], allowed: &[&str]) {
+pub async fn judged(shop: &Shop, who: &[&str], allowed: &[&str]) {
     let ask = || async {
         let (_, verdicts) = check(shop, &[]).await;
         let is = |name: &&str| verdicts.get(*name).is_some_and(|it| allowed.contains(&it.as_str()));
@@ -59,7 +59,7 @@ async fn the_leak_is_found_with_every_version_and_nobody_else_is_blamed() {
     let world = World::with_operator().await;
     let undisturbed = QUIET.read().await;
     let shop = Shop::open(world, "e2e-versions").await;
-    let leaky = |name, version, arguments| Client { name, manifest: "orders-leaky", version, arguments, replicas: 1 };
+    let leaky = |name, version, arguments| Client::one(name, "orders-leaky", version, arguments);
     shop.deploy(&[
         leaky("orders-145", "1.45", &["--metrics=middleware"]),
         leaky("orders-175", "1.75", &["--metrics=middleware"]),
@@ -121,17 +121,19 @@ async fn the_command_line_explains_itself(shop: &Shop) {
 async fn the_leak_is_found_by_its_sockets_alone() {
     let world = World::with_operator().await;
     let undisturbed = QUIET.read().await;
-    let silent =
-        |name, manifest| Client { name, manifest, version: "1.85", arguments: &["--metrics=none"], replicas: 1 };
-    let shop = Shop::open_with(world, "e2e-sockets", silent("server", "server")).await;
+    let silent = |name, manifest, version| Client::one(name, manifest, version, &["--metrics=none"]);
+    let slow = |name, version| Client::one(name, "orders-leaky", version, &["--metrics=none", "--rate=10"]);
+    let shop = Shop::open_with(world, "e2e-sockets", silent("server", "server", "1.85")).await;
     shop.deploy(&[
-        silent("orders-silent", "orders-leaky"),
-        silent("fixed-silent", "orders-fixed"),
-        silent("pool", "pool"),
+        silent("orders-silent", "orders-leaky", "1.85"),
+        slow("silent-175", "1.75"),
+        slow("silent-145", "1.45"),
+        silent("fixed-silent", "orders-fixed", "1.85"),
+        silent("pool", "pool", "1.85"),
     ])
     .await;
     shop.policy(json!({})).await;
-    found(&shop, &["orders-silent"], &[]).await;
+    found(&shop, &["orders-silent", "silent-175", "silent-145"], &[]).await;
     judged(&shop, &["fixed-silent", "pool"], &["Healthy"]).await;
     judged(&shop, &["shop-server"], &["Inconclusive DirectionUnknown"]).await;
     drop(undisturbed);

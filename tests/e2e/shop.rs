@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use grpc_hygiene::api::{GrpcClientPolicy, GrpcClientPolicyStatus, Offender, RemediationState};
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{Namespace, Pod, Service},
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Namespace, Pod, Service},
+    },
+    apimachinery::pkg::api::resource::Quantity,
 };
 use kube::{
     Api, ResourceExt,
@@ -28,6 +31,7 @@ pub struct Shop {
 }
 
 /// A deployment of the shop.
+#[derive(Clone, Debug)]
 pub struct Client {
     /// Its name.
     pub name: &'static str,
@@ -39,12 +43,24 @@ pub struct Client {
     pub arguments: &'static [&'static str],
     /// How many.
     pub replicas: i32,
+    /// The memory limit, if it is not that of the manifest.
+    pub memory_limit: Option<&'static str>,
 }
 
 impl Client {
     /// A manifest as it is, with grpc-go 1.85.
     pub const fn plain(manifest: &'static str, replicas: i32) -> Self {
-        Self { name: manifest, manifest, version: "1.85", arguments: &[], replicas }
+        Self { replicas, ..Self::one(manifest, manifest, "1.85", &[]) }
+    }
+
+    /// One replica of a manifest under another name, with another grpc-go and more arguments.
+    pub const fn one(
+        name: &'static str,
+        manifest: &'static str,
+        version: &'static str,
+        arguments: &'static [&'static str],
+    ) -> Self {
+        Self { name, manifest, version, arguments, replicas: 1, memory_limit: None }
     }
 }
 
@@ -205,10 +221,16 @@ pub fn marks<K: ResourceExt>(object: &K) -> BTreeMap<&str, &str> {
 
 /// A client's deployment, and its service if the manifest has one.
 fn objects(client: &Client) -> (Deployment, Option<Service>) {
-    let Client { name, manifest, version, arguments, replicas } = client;
+    let Client { name, manifest, version, arguments, replicas, memory_limit } = client;
     let path = repository().join(format!("tests/workloads/manifests/{manifest}.yaml"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let text = text.replace(manifest, name).replace("shop:grpc-1.85", &format!("shop:grpc-{version}"));
+    let text = text.replace("shop:grpc-1.85", &format!("shop:grpc-{version}"));
+    // Only names: a pool's first argument is `pool`, whatever its deployment is called.
+    let text = match *manifest {
+        same if same == *name => text,
+        "server" => text.replace("name: shop-server", &format!("name: {name}")),
+        other => text.replace(&format!("name: {other}"), &format!("name: {name}")),
+    };
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
     let of = |kind: &str| documents.iter().find(|it| it["kind"] == kind).cloned();
     let mut deployment: Deployment = parsed(of("Deployment").expect("a deployment"));
@@ -216,6 +238,9 @@ fn objects(client: &Client) -> (Deployment, Option<Service>) {
     spec.replicas = Some(*replicas);
     let container = &mut spec.template.spec.as_mut().expect("a pod spec").containers[0];
     container.args.get_or_insert_default().extend(arguments.iter().map(|it| (*it).to_owned()));
+    if let (Some(limit), Some(resources)) = (memory_limit, &mut container.resources) {
+        resources.limits.get_or_insert_default().insert("memory".to_owned(), Quantity((*limit).to_owned()));
+    }
     (deployment, of("Service").map(parsed))
 }
 

@@ -1,7 +1,8 @@
-// Shop is a small gRPC server and four gRPC clients in one program: some leak
-// connections, some are well behaved. The demo and the end-to-end tests run it,
-// built against several grpc-go versions, so that what the operator judges is
-// real gRPC and not an imitation. It holds no test and no verdict of its own.
+// Shop is a small gRPC server and several gRPC clients in one program: some leak
+// connections or have other bad habits, some are well behaved. The demo and the
+// end-to-end tests run it, built against several grpc-go versions, so that what
+// the operator judges is real gRPC and not an imitation. It holds no test and no
+// verdict of its own.
 package main
 
 import (
@@ -26,7 +27,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{serverCommand(), ordersCommand(), poolCommand(), churnCommand()}
+	return []command{serverCommand(), ordersCommand(), poolCommand(), churnCommand(), pingerCommand()}
 }
 
 func main() {
@@ -47,7 +48,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		printOverview(os.Stderr)
-		return usageError("name a command: server, orders, pool or churn")
+		return usageError("name a command: server, orders, pool, churn or pinger")
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
@@ -62,7 +63,7 @@ func run(ctx context.Context, args []string) error {
 			return it.run(ctx, args[1:])
 		}
 	}
-	return usageError(fmt.Sprintf("there is no command %q: use server, orders, pool or churn", args[0]))
+	return usageError(fmt.Sprintf("there is no command %q: use server, orders, pool, churn or pinger", args[0]))
 }
 
 func (c command) run(ctx context.Context, args []string) error {

@@ -214,6 +214,7 @@ fn only<'a>(recording: &'a Recording, namespaces: &BTreeSet<String>) -> Cow<'a, 
     }
     let part = |all: &[Series]| -> Vec<Series> { all.iter().filter(|it| within(it)).cloned().collect() };
     let narrowed = |answer: &Answer| Answer {
+        width: answer.width,
         source: answer.source.clone(),
         result: answer
             .result

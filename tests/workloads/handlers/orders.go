@@ -18,6 +18,9 @@ type Orders struct {
 	Pick func() string
 	// Fixed makes the three leaking call sites use the shared client too.
 	Fixed bool
+	// Unused makes GetUser and ReserveStock dial and leak as ever, but call through the
+	// shared client; notify, whose dialling waits for a connection, does not dial.
+	Unused bool
 }
 
 // Calls lists the ten call sites, the leaking ones spread among the others.
@@ -45,6 +48,9 @@ func (o *Orders) GetUser(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if o.Unused {
+		return o.share(ctx, shopv1.GetUser)
+	}
 	_, err = shopv1.Invoke(ctx, conn, shopv1.GetUser, "user-1")
 	return err
 }
@@ -58,13 +64,16 @@ func (o *Orders) ReserveStock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if o.Unused {
+		return o.share(ctx, shopv1.ReserveStock)
+	}
 	_, err = shopv1.Invoke(ctx, conn, shopv1.ReserveStock, "sku-1")
 	return err
 }
 
 // notify leaks: it dials per call, with a time limit that ends nothing, and never closes.
 func (o *Orders) notify(ctx context.Context) error {
-	if o.Fixed {
+	if o.Fixed || o.Unused {
 		return o.share(ctx, shopv1.Notify)
 	}
 	conn, err := rpcx.DialDirect(ctx, o.Pick())

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,14 +22,23 @@ func TestLeakingOrdersOpenOneConnectionPerCallOfThreeSites(t *testing.T) {
 }
 
 func TestFixedOrdersOpenOneConnection(t *testing.T) {
-	if opened := connectionsOpened(t, true); opened != 1 {
+	if opened := connectionsOpened(t, &Orders{Fixed: true}); opened != 1 {
+		t.Errorf("opened %d connections, want the shared one alone", opened)
+	}
+}
+
+func TestUnusedChannelsOpenNoConnection(t *testing.T) {
+	if strings.HasPrefix(grpc.Version, "1.45") {
+		t.Skip("a channel of grpc-go 1.45 connects at once")
+	}
+	if opened := connectionsOpened(t, &Orders{Unused: true}); opened != 1 {
 		t.Errorf("opened %d connections, want the shared one alone", opened)
 	}
 }
 
 // connectionsOpened counts what a server of its own accepts while every call
 // site is called `rounds` times.
-func connectionsOpened(t *testing.T, fixed bool) int64 {
+func connectionsOpened(t *testing.T, orders *Orders) int64 {
 	t.Helper()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -42,7 +52,7 @@ func connectionsOpened(t *testing.T, fixed bool) int64 {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	orders := &Orders{Pick: tcp.Addr().String, Fixed: fixed}
+	orders.Pick = tcp.Addr().String
 	for range rounds {
 		for _, call := range orders.Calls() {
 			if err := call.Do(ctx); err != nil {
