@@ -73,6 +73,7 @@ pub async fn backtest(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
     let mut replays = Vec::new();
     for known in &policies {
         let policy = Policy::parse(&known.rules).with_context(|| format!("policy {}", known.key))?;
+        let step = time::step(args.step.as_deref(), &policy)?;
         let (recording, span) = past
             .recording(args, known, &policy, step, &progress)
             .await
