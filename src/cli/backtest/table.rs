@@ -44,9 +44,9 @@ pub fn closing(replays: &[Replay]) -> String {
 pub fn headline(replay: &Replay) -> String {
     let time = |it: Timestamp| it.strftime("%Y-%m-%d %H:%M").to_string();
     let length = replay.to.duration_since(replay.from).unsigned_abs();
-    let mode = if replay.dry_run { "; its mode is DryRun, replayed as if it were Enforce" } else { "" };
+    let mode = if replay.dry_run { "; DryRun, replayed as if it were Enforce" } else { "" };
     format!(
-        "policy {}, {} to {} UTC ({}), one evaluation per {}{mode}",
+        "policy {}, {} to {} UTC ({}), evaluated every {}{mode}",
         replay.key,
         time(replay.from),
         time(replay.to),
@@ -70,7 +70,10 @@ fn table(score: &Score) -> String {
         0 => String::new(),
         more => format!("and {more} more\n"),
     };
-    format!("{}\n{more}times after FOUND; OOM kills that came before have a minus\n", trimmed.join("\n"))
+    format!(
+        "{}\n{more}\nALERT, RESTART and KILLED count from FOUND; KILLED is an OOM kill. Times are UTC.\n",
+        trimmed.join("\n")
+    )
 }
 
 fn row(offender: &Offender) -> [String; 7] {
