@@ -159,7 +159,7 @@ fn files(args: &BacktestArgs, policies: &[Known], progress: &Progress) -> anyhow
     let Loaded { series, lines, skipped, bad } = loaded?;
     let Some(recorded) = recorded(&series) else {
         bail!(
-            "{lines} series were read, and none of them says something about {}: docs/metric-sources.md lists the metrics",
+            "{lines} lines were read, and none of them says something about {}: docs/metric-sources.md lists the metrics",
             namespaces.map_or_else(
                 || "anybody".to_owned(),
                 |it| format!("namespace {}", it.into_iter().collect::<Vec<_>>().join(", "))

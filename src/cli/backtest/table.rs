@@ -116,7 +116,7 @@ fn clock(at: Timestamp) -> String {
 pub fn summary(replay: &Replay) -> Vec<(&'static str, String)> {
     let Replay { replayed, score, .. } = replay;
     let mut rows = vec![
-        ("judged", format!("{} containers, {} times", replayed.containers, replayed.judgements)),
+        ("judged", format!("{}, {} times", count(replayed.containers, "container"), replayed.judgements)),
         ("inconclusive", inconclusive(&replayed.inconclusive, replayed.judgements)),
         ("flagged", count(score.found().count(), "container")),
         ("alerted", alerted(score)),
