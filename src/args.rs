@@ -262,17 +262,18 @@ pub struct BacktestArgs {
     pub no_progress: bool,
 }
 
-/// Where the past is read from: one of three.
+/// Where the past is read from. Files come first, so that the variables of an operator's pod do not stand in their way.
 #[derive(Clone, Debug, Fields)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 pub struct PastArgs {
-    /// The metrics backend's address.
-    #[arg(long, env = "GRPC_HYGIENE_PROMETHEUS", value_name = "URL")]
+    /// The metrics backend's address. Instead of --config.
+    #[arg(long, env = "GRPC_HYGIENE_PROMETHEUS", value_name = "URL", conflicts_with = "config")]
     pub prometheus: Option<String>,
     /// The operator's configuration file: address, credentials and custom sources.
     #[arg(long, env = "GRPC_HYGIENE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Recorded series: JSON lines as VictoriaMetrics exports them, plain or gzip. `-` is standard input.
+    /// Recorded series: JSON lines as VictoriaMetrics exports them, plain or gzip. `-` is standard input. When it is
+    /// given, no server is asked.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub series: Vec<PathBuf>,
 }

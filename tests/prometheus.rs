@@ -3,6 +3,8 @@
 
 #[path = "prometheus/fake.rs"]
 mod fake;
+#[path = "prometheus/history.rs"]
+mod history;
 #[path = "prometheus/real.rs"]
 mod real;
 #[path = "prometheus/transport.rs"]

@@ -12,14 +12,13 @@ mod table;
 mod time;
 
 use std::{
-    borrow::Cow,
     fs::File,
     io::{self, BufWriter, Write},
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use jiff::Timestamp;
 
 use super::policies::from_file;
@@ -42,8 +41,6 @@ const CLEAN: u8 = 0;
 const FLAGGED: u8 = 1;
 /// Nothing could be judged.
 const UNKNOWN: u8 = 2;
-/// More evaluations than this are a mistake in a time, not a wish.
-const MAX_EVALUATIONS: f64 = 1e6;
 
 /// One policy, replayed.
 pub struct Replay {
@@ -76,9 +73,12 @@ pub async fn backtest(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
     let mut replays = Vec::new();
     for known in &policies {
         let policy = Policy::parse(&known.rules).with_context(|| format!("policy {}", known.key))?;
-        let (recording, span) =
-            past.recording(args, known, &policy, &progress).await.with_context(|| format!("policy {}", known.key))?;
-        replays.push(one(args, &known.key, &policy, &recording, span, &progress)?);
+        let step = time::step(args.step.as_deref(), &policy)?;
+        let (recording, span) = past
+            .recording(args, known, &policy, step, &progress)
+            .await
+            .with_context(|| format!("policy {}", known.key))?;
+        replays.push(one(args, &known.key, &policy, &recording, (span, step), &progress));
     }
     past.tell(&replays);
     print(args, &replays)?;
@@ -89,15 +89,10 @@ fn one(
     args: &BacktestArgs,
     key: &str,
     policy: &Policy,
-    recording: &Cow<'_, Recording>,
-    (from, to): (Timestamp, Timestamp),
+    recording: &Recording,
+    ((from, to), step): ((Timestamp, Timestamp), Duration),
     progress: &Progress,
-) -> anyhow::Result<Replay> {
-    let step = time::step(args.step.as_deref(), policy)?;
-    let evaluations = to.duration_since(from).as_secs_f64() / step.as_secs_f64();
-    if evaluations > MAX_EVALUATIONS {
-        bail!("{from} to {to} are {evaluations:.0} evaluations: choose --since, --until or a longer --step");
-    }
+) -> Replay {
     let bar = progress.share(&format!("replaying {key}"));
     let replayed = replay(policy, key, recording, (from, to), step, &mut |share| bar.set(share));
     bar.end();
@@ -107,7 +102,7 @@ fn one(
     let drawn = args.html.is_some() || args.output == ReplayOutput::Html;
     let offenders = score.offenders.iter().take(if drawn { html::MAX_CURVES } else { 0 });
     let curves = offenders.map(|it| Curves::of(recording, policy, &it.container, (from, to))).collect();
-    Ok(Replay { key: key.to_owned(), dry_run: policy.mode == Mode::DryRun, from, to, step, replayed, score, curves })
+    Replay { key: key.to_owned(), dry_run: policy.mode == Mode::DryRun, from, to, step, replayed, score, curves }
 }
 
 fn print(args: &BacktestArgs, replays: &[Replay]) -> anyhow::Result<()> {
@@ -119,7 +114,11 @@ fn print(args: &BacktestArgs, replays: &[Replay]) -> anyhow::Result<()> {
     let written = match args.output {
         ReplayOutput::Table => write(out, &table::text(replays)),
         ReplayOutput::Html => write(out, &html::page(replays)),
-        ReplayOutput::Json => json::write(replays, BufWriter::new(out)),
+        ReplayOutput::Json => {
+            // Events stand alone on standard output; people still see what they come to.
+            eprint!("{}", table::closing(replays));
+            json::write(replays, BufWriter::new(out))
+        }
     };
     match written {
         // Whoever reads only the first lines (`| head`) has what he wanted.

@@ -146,7 +146,6 @@ fn merge(kills: &mut Vec<f64>, others: Vec<f64>) {
     kills.extend(others.into_iter().filter(|it| seen.iter().all(|seen| (seen - it).abs() > SAME)));
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a cast of floats saturates")]
 fn time(at: f64) -> Option<Timestamp> {
     Timestamp::from_millisecond((at * 1_000.0).round() as i64).ok()
 }

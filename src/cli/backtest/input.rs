@@ -1,10 +1,17 @@
 //! Where a backtest's past comes from: files of series, read once for all policies, or a metrics backend, asked for
 //! each policy what that policy would have asked.
 
-use std::{borrow::Cow, collections::BTreeSet, fs, path::Path, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Replay, progress::Progress, time::span};
 use crate::{
@@ -69,12 +76,13 @@ impl Past {
         args: &BacktestArgs,
         known: &Known,
         policy: &Policy,
+        step: Duration,
         progress: &Progress,
     ) -> anyhow::Result<(Cow<'_, Recording>, (Timestamp, Timestamp))> {
         let texts = (args.since.as_deref(), args.until.as_deref());
         match self {
             Self::Files { recording, recorded, .. } => {
-                let span = span(texts, None, *recorded)?;
+                let span = span(texts, None, *recorded, step)?;
                 let recording = match namespaces(args, known) {
                     Some(namespaces) => only(recording, &namespaces),
                     None => Cow::Borrowed(recording),
@@ -84,10 +92,11 @@ impl Past {
             Self::Server(server) => {
                 let (prometheus, config) = &**server;
                 let now = Timestamp::now();
-                let (from, to) = span(texts, Some(DEFAULT_SINCE), (now, now))?;
+                let (from, to) = span(texts, Some(DEFAULT_SINCE), (now, now), step)?;
                 let eyes = Eyes { prometheus, config };
                 let bar = progress.share(&format!("reading {}", known.key));
-                let span = Span { from: from - policy.window, to };
+                let window = SignedDuration::try_from(policy.window).unwrap_or(SignedDuration::ZERO);
+                let span = Span { from: from.checked_sub(window).unwrap_or(Timestamp::MIN), to };
                 let read = history::read(&eyes, policy, &scope(args, known)?, span, &mut |share| bar.set(share)).await;
                 bar.end();
                 let read = read.with_context(|| format!("cannot read from {}", config.prometheus.address()))?;
@@ -138,7 +147,7 @@ fn files(args: &BacktestArgs, policies: &[Known], progress: &Progress) -> anyhow
     let of_policies: Option<Vec<BTreeSet<String>>> = policies.iter().map(|it| namespaces(args, it)).collect();
     let namespaces: Option<BTreeSet<String>> = of_policies.map(|it| it.into_iter().flatten().collect());
     let metrics = metrics();
-    let wanted = |labels: &std::collections::BTreeMap<String, String>| {
+    let wanted = |labels: &BTreeMap<String, String>| {
         labels.get("__name__").is_some_and(|it| metrics.contains(it.as_str()))
             && namespaces.as_ref().is_none_or(|all| labels.get(NAMESPACE).is_some_and(|it| all.contains(it)))
     };
@@ -150,7 +159,7 @@ fn files(args: &BacktestArgs, policies: &[Known], progress: &Progress) -> anyhow
     let Loaded { series, lines, skipped, bad } = loaded?;
     let Some(recorded) = recorded(&series) else {
         bail!(
-            "{lines} series were read, and none of them says something about {}: docs/metric-sources.md lists the metrics",
+            "{lines} lines were read, and none of them says something about {}: docs/metric-sources.md lists the metrics",
             namespaces.map_or_else(
                 || "anybody".to_owned(),
                 |it| format!("namespace {}", it.into_iter().collect::<Vec<_>>().join(", "))

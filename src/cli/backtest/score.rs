@@ -201,7 +201,6 @@ fn share(part: usize, whole: usize) -> Option<f64> {
     (whole > 0).then(|| number(part) / number(whole))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of containers are far below 2^53")]
 fn number(count: usize) -> f64 {
     count as f64
 }

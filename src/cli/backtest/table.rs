@@ -33,14 +33,20 @@ fn one(replay: &Replay) -> String {
     format!("{}\n\n{offenders}\n{}", headline(replay), lines(&summary(replay)))
 }
 
+/// What the policies would have been worth, without the offenders.
+#[must_use]
+pub fn closing(replays: &[Replay]) -> String {
+    replays.iter().map(|it| format!("{}\n{}", headline(it), lines(&summary(it)))).collect()
+}
+
 /// What was replayed, in one line.
 #[must_use]
 pub fn headline(replay: &Replay) -> String {
     let time = |it: Timestamp| it.strftime("%Y-%m-%d %H:%M").to_string();
     let length = replay.to.duration_since(replay.from).unsigned_abs();
-    let mode = if replay.dry_run { "; its mode is DryRun, replayed as if it were Enforce" } else { "" };
+    let mode = if replay.dry_run { "; DryRun, replayed as if it were Enforce" } else { "" };
     format!(
-        "policy {}, {} to {} UTC ({}), one evaluation per {}{mode}",
+        "policy {}, {} to {} UTC ({}), evaluated every {}{mode}",
         replay.key,
         time(replay.from),
         time(replay.to),
@@ -64,7 +70,10 @@ fn table(score: &Score) -> String {
         0 => String::new(),
         more => format!("and {more} more\n"),
     };
-    format!("{}\n{more}times after FOUND; OOM kills that came before have a minus\n", trimmed.join("\n"))
+    format!(
+        "{}\n{more}\nALERT, RESTART and KILLED count from FOUND; KILLED is an OOM kill. Times are UTC.\n",
+        trimmed.join("\n")
+    )
 }
 
 fn row(offender: &Offender) -> [String; 7] {
@@ -107,7 +116,7 @@ fn clock(at: Timestamp) -> String {
 pub fn summary(replay: &Replay) -> Vec<(&'static str, String)> {
     let Replay { replayed, score, .. } = replay;
     let mut rows = vec![
-        ("judged", format!("{} containers, {} times", replayed.containers, replayed.judgements)),
+        ("judged", format!("{}, {} times", count(replayed.containers, "container"), replayed.judgements)),
         ("inconclusive", inconclusive(&replayed.inconclusive, replayed.judgements)),
         ("flagged", count(score.found().count(), "container")),
         ("alerted", alerted(score)),
@@ -202,7 +211,6 @@ fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "it is shown with three digits")]
 fn percent_of(part: u64, whole: u64) -> String {
     format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }

@@ -9,6 +9,8 @@ use crate::{api::parse_duration, decide::Policy};
 
 /// A policy is evaluated at least so often in its window, unless its interval is longer.
 const PER_WINDOW: f64 = 1_152.0;
+/// More evaluations than this are a mistake in a time, not a wish.
+const MAX_EVALUATIONS: f64 = 1e6;
 
 /// A time as people write it: RFC 3339, or a duration before another time.
 ///
@@ -27,11 +29,12 @@ pub fn when(text: &str, before: Timestamp) -> anyhow::Result<Timestamp> {
 /// From when to when: the arguments, or else the given beginning and end.
 ///
 /// # Errors
-/// See [`when`]; or the beginning lies after the end.
+/// See [`when`]; or the beginning lies after the end, or so far before it that it must be a mistake.
 pub fn span(
     (since, until): (Option<&str>, Option<&str>),
     default_since: Option<&str>,
     (first, last): (Timestamp, Timestamp),
+    step: Duration,
 ) -> anyhow::Result<(Timestamp, Timestamp)> {
     let to = until.map_or(Ok(last), |it| when(it, last).context("--until"))?;
     let from = match since.or(default_since) {
@@ -40,6 +43,10 @@ pub fn span(
     };
     if from > to {
         bail!("--since ({from}) lies after --until ({to})");
+    }
+    let evaluations = to.duration_since(from).as_secs_f64() / step.as_secs_f64();
+    if evaluations > MAX_EVALUATIONS {
+        bail!("{from} to {to} are {evaluations:.0} evaluations: choose --since, --until or a longer --step");
     }
     Ok((from, to))
 }
@@ -80,13 +87,14 @@ mod tests {
     #[test]
     fn the_beginning_counts_back_from_the_end_and_lies_before_it() {
         let recorded = (time("2026-11-01T00:00:00Z"), time(NOON));
-        let span = |since, until| span((since, until), None, recorded);
+        let span = |since, until| span((since, until), None, recorded, Duration::from_secs(60));
         assert_eq!(span(None, None).expect("a span"), recorded);
         assert_eq!(
             span(Some("1d"), Some("1h")).expect("a span"),
             (time("2026-11-19T11:00:00Z"), time("2026-11-20T11:00:00Z"))
         );
         assert!(span(Some(NOON), Some("1h")).is_err());
+        assert!(span(Some("1970-01-01T00:00:00Z"), None).is_err(), "30 million evaluations");
     }
 
     #[test]

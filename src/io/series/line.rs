@@ -193,12 +193,10 @@ impl Visitor<'_> for NumberVisitor {
     }
 
     // Beyond 2^53 the last digits are lost, as they are in Prometheus, whose values are doubles.
-    #[expect(clippy::cast_precision_loss)]
     fn visit_u64<E: Error>(self, number: u64) -> Result<Number, E> {
         Ok(Number(number as f64))
     }
 
-    #[expect(clippy::cast_precision_loss)]
     fn visit_i64<E: Error>(self, number: i64) -> Result<Number, E> {
         Ok(Number(number as f64))
     }

@@ -1,3 +1,5 @@
+//! What the reader of series takes, refuses and merges.
+
 use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
