@@ -8,7 +8,7 @@ mod custom;
 mod promql;
 
 pub use custom::{CustomSource, InvalidSource};
-pub use promql::{InvalidQuery, Scope, range_query, verify};
+pub use promql::{InvalidQuery, Scope, bucket_query, range_query, verify};
 
 use serde::{Deserialize, Serialize};
 

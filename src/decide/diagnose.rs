@@ -236,17 +236,19 @@ fn churn(policy: &Policy, facts: &Facts<'_>) -> Option<Verdict> {
 fn memory_elsewhere(policy: &Policy, facts: &Facts<'_>, evidence: &Evidence) -> Option<Verdict> {
     facts.connections.as_ref()?;
     // The saw-teeth of a rarely collected heap are a trend for as long as one tooth lasts.
-    let long = policy.window.as_secs_f64() / MEMORY_SHARE;
+    // Where sockets rise, too, it is no tooth.
+    let sockets = facts.direction_blind && facts.leak(policy).is_some();
+    let (long, patience) = if sockets { (0.0, 1.0) } else { (policy.window.as_secs_f64() / MEMORY_SHARE, PATIENCE) };
     let rise = facts.memory.as_ref()?.best(long).filter(|it| it.is_significant(policy.max_p_value))?;
     let forecast = forecast::forecast(rise.now, evidence.memory_limit?, &rise.trend)?;
     // Patience: a cache that fills looks like a leak. Never extrapolate further than was observed.
-    let near = forecast.expected <= (PATIENCE * rise.span).min(policy.time_to_memory_limit.as_secs_f64());
+    let near = forecast.expected <= (patience * rise.span).min(policy.time_to_memory_limit.as_secs_f64());
     near.then(|| {
         Verdict::Growing(Growth {
             diagnosis: Diagnosis::MemoryLeakElsewhere,
             confidence: Confidence::from_p_value(rise.p_value),
             strength: rise.strength(),
-            message: words::elsewhere(facts.direction_blind && facts.leak(policy).is_some(), evidence),
+            message: words::elsewhere(sockets, evidence),
         })
     })
 }

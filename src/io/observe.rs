@@ -1,11 +1,15 @@
 //! Observing: whom a policy selects, and what every source says about them. Reads only.
 //!
 //! One query per signal, source and set of namespaces, however many pods there are; sources are tried in order of
-//! preference, and a source is asked only while some target has no data from a better one.
+//! preference, and a source is asked only while some target has no data from a better one. Raw samples are read for the
+//! short scales alone; a source that has some is then asked for the buckets of the long ones, which the backend computes
+//! and which are asked for once per bucket.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::Future,
     sync::Arc,
+    time::Duration,
 };
 
 use futures::future::join_all;
@@ -16,14 +20,16 @@ use kube::Client;
 use crate::{
     decide::{
         Answer, FailureKind, InvalidPolicy, Matrix, Observation, Policy, QueryFailure, Reading, Target, discover,
-        gather, gather::wanted,
+        gather,
+        gather::wanted,
+        scales::{BUCKETS, coarse_widths, raw_span},
     },
     io::{
         config::Config,
         pods::{self, Owners},
         prometheus::Prometheus,
     },
-    signals::{Scope, Signal, Source, catalog, range_query},
+    signals::{InvalidQuery, Scope, Signal, Source, bucket_query, catalog, range_query},
 };
 
 /// Where observations come from.
@@ -128,8 +134,13 @@ async fn ask(
     let mut answers = Vec::new();
     let mut uncovered: Vec<Target> = targets.to_vec();
     for source in candidates(eyes.config, signal, policy.source(signal), scope)? {
-        let result = query(eyes.prometheus, &source, policy, scope, now).await;
-        answers.push(Answer { source, width: None, result });
+        let result = samples(eyes.prometheus, &source, policy, scope, now).await;
+        let has_data = result.as_ref().is_ok_and(|it| !it.series.is_empty());
+        let raw = Answer { source: source.clone(), width: None, result };
+        if has_data && LOOKED_BACK_AT.contains(&signal) {
+            answers.extend(buckets(eyes.prometheus, &source, policy, scope, now).await);
+        }
+        answers.push(raw);
         if targets.is_empty() {
             continue;
         }
@@ -180,25 +191,70 @@ pub(super) fn candidates(
     }
 }
 
-async fn query(
+/// The signals that are looked back at for days. The others only count what happened lately.
+const LOOKED_BACK_AT: [Signal; 6] = [
+    Signal::OpenConnections,
+    Signal::ConnectionsOpened,
+    Signal::Calls,
+    Signal::CallsServed,
+    Signal::Memory,
+    Signal::Goroutines,
+];
+
+/// The newest samples. What describes a container is looked for in the whole window: it may have been said once.
+async fn samples(
     prometheus: &Prometheus,
     source: &Source,
     policy: &Policy,
     scope: &Scope,
     now: Timestamp,
 ) -> Result<Arc<Matrix>, QueryFailure> {
-    let refused = |message: String| QueryFailure { kind: FailureKind::Refused, message };
-    let queries = range_query(source, scope, policy.window).map_err(|why| refused(why.to_string()))?;
-    let [query] = queries.as_slice() else {
-        let mut all = Matrix::default();
-        for query in &queries {
-            let part = prometheus.read(query, now).await?;
-            all.series.extend(part.series.iter().cloned());
-            all.warnings.extend(part.warnings.iter().cloned());
-        }
-        return Ok(Arc::new(all));
+    let describes = Signal::DESCRIPTIVE.contains(&source.signal);
+    let span = if describes { policy.window } else { raw_span(policy.window) };
+    let queries = range_query(source, scope, span).map_err(|why| refused(&why))?;
+    together(queries.iter().map(|query| prometheus.read(query, now))).await
+}
+
+/// The buckets of every scale that the samples do not reach back to.
+async fn buckets(
+    prometheus: &Prometheus,
+    source: &Source,
+    policy: &Policy,
+    scope: &Scope,
+    now: Timestamp,
+) -> Vec<Answer> {
+    let of_width = |width: Duration| async move {
+        let span = width * BUCKETS as u32;
+        let result = match bucket_query(source, scope, span, width) {
+            Ok(queries) => together(queries.iter().map(|query| prometheus.read_buckets(query, now, width))).await,
+            Err(why) => Err(refused(&why)),
+        };
+        Answer { source: source.clone(), width: Some(width), result }
     };
-    prometheus.read(query, now).await
+    join_all(coarse_widths(policy.window).into_iter().map(of_width)).await
+}
+
+fn refused(why: &InvalidQuery) -> QueryFailure {
+    QueryFailure { kind: FailureKind::Refused, message: why.to_string() }
+}
+
+/// The answers to the parts of one question as one answer.
+async fn together(
+    asked: impl Iterator<Item = impl Future<Output = Result<Arc<Matrix>, QueryFailure>>>,
+) -> Result<Arc<Matrix>, QueryFailure> {
+    let mut parts = Vec::new();
+    for part in asked {
+        parts.push(part.await?);
+    }
+    if let [one] = parts.as_slice() {
+        return Ok(Arc::clone(one));
+    }
+    let mut all = Matrix::default();
+    for part in parts {
+        all.series.extend(part.series.iter().cloned());
+        all.warnings.extend(part.warnings.iter().cloned());
+    }
+    Ok(Arc::new(all))
 }
 
 /// Names the Service in front of each pod whose sockets may be its clients'.

@@ -96,7 +96,27 @@ impl Prometheus {
             let (backend, query) = (Arc::clone(&self.backend), query.to_owned());
             async move { backend.ask(&query, at).await.map(Arc::new) }
         };
-        self.flights.share(query, at, ask).await
+        self.flights.share(query, at, flights::SHARED_FOR, ask).await
+    }
+
+    /// The same for a query that reads buckets of this width, asked at the end of the last whole bucket. The answer
+    /// stays the same, and is kept, until the next bucket is whole.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_buckets(
+        &self,
+        query: &str,
+        now: Timestamp,
+        width: Duration,
+    ) -> Result<Arc<Matrix>, QueryFailure> {
+        let width_seconds = i64::try_from(width.as_secs()).unwrap_or(i64::MAX).max(1);
+        let at = Timestamp::from_second(now.as_second().div_euclid(width_seconds) * width_seconds).unwrap_or(now);
+        let ask = || {
+            let (backend, query) = (Arc::clone(&self.backend), query.to_owned());
+            async move { backend.ask(&query, at).await.map(Arc::new) }
+        };
+        self.flights.share(query, at, width.max(flights::SHARED_FOR), ask).await
     }
 
     /// Asks who is there, and what time it is there.

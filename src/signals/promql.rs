@@ -133,6 +133,26 @@ pub fn range_query(source: &Source, scope: &Scope, window: Duration) -> Result<V
     }
 }
 
+/// The queries that read a source per bucket: the floor of a gauge, the last value of a counter, one point per `width`
+/// over `span`, at multiples of the width. Ask them at a multiple of the width.
+///
+/// # Errors
+/// As [`range_query`].
+pub fn bucket_query(
+    source: &Source,
+    scope: &Scope,
+    span: Duration,
+    width: Duration,
+) -> Result<Vec<String>, InvalidQuery> {
+    let function = if source.signal.is_counter() { "last_over_time" } else { "min_over_time" };
+    let (span, width_text) = (span.as_secs(), width.as_secs());
+    let bucketed = |samples: String| {
+        let text = format!("{function}({samples})[{span}s:{width_text}s]");
+        verify(&text, &source.labels.namespace, scope).map(|()| text)
+    };
+    range_query(source, scope, width)?.into_iter().map(bucketed).collect()
+}
+
 /// Checks a finished query: it parses, and every selector in it is pinned to exactly these namespaces.
 ///
 /// # Errors
@@ -303,9 +323,30 @@ mod tests {
     }
 
     #[test]
+    fn buckets_are_floors_of_gauges_and_last_values_of_counters() {
+        let text = |source: &Source| {
+            let (span, width) = (Duration::from_secs(86_400), Duration::from_secs(1_800));
+            bucket_query(source, &scope(&["shop"]), span, width).expect("allowed")[0].clone()
+        };
+        assert_eq!(
+            text(&catalog::sources(Signal::Goroutines).remove(0)),
+            r#"min_over_time(go_goroutines{namespace="shop"}[30m])[86400s:1800s]"#
+        );
+        assert_eq!(
+            text(&catalog::sources(Signal::Calls).remove(1)),
+            r#"last_over_time(grpc_client_started_total{namespace="shop"}[30m])[86400s:1800s]"#
+        );
+        assert_eq!(
+            text(&custom("sum by (pod) (x)")),
+            r#"min_over_time((sum by (pod) (x{namespace="shop"}))[30m:15s])[86400s:1800s]"#
+        );
+    }
+
+    #[test]
     fn every_query_of_the_catalog_parses_and_is_pinned() {
         for source in Signal::ALL.into_iter().flat_map(catalog::sources) {
             assert!(range_query(&source, &scope(&["a", "b"]), WINDOW).is_ok(), "{source:?}");
+            assert!(bucket_query(&source, &scope(&["a", "b"]), WINDOW, WINDOW / 5).is_ok(), "{source:?}");
         }
     }
 

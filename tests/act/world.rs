@@ -3,6 +3,7 @@
 use std::{future::pending, time::Duration};
 
 use grpc_hygiene::{
+    decide::{Strength, looks::Looks},
     api::{GrpcClientPolicySpec, Mode},
     decide::{
         Case, Cleared, Confidence, Decision, Diagnosis, Evidence, Growth, Outcome, Plan, Policy, Remediation, Restart,
@@ -115,11 +116,14 @@ pub fn case(name: &str, remediations: &[Remediation], how: Restart) -> Case {
         growth: Growth {
             diagnosis: Diagnosis::DialPerCall,
             confidence: Confidence::from_p_value(0.0001),
+            strength: Strength::Certain,
             message: "3 of 10 call sites dial".into(),
         },
         evidence: Evidence::default(),
         since: now(),
         standing: false,
+        looks: Looks::default(),
+        confirmed: true,
         rungs: remediations.iter().map(rung).collect(),
     }
 }

@@ -18,7 +18,7 @@ use super::failure::failure;
 use crate::decide::{FailureKind, Matrix, QueryFailure};
 
 /// Questions asked within this time of each other are the same question.
-const SHARED_FOR: Duration = Duration::from_secs(5);
+pub const SHARED_FOR: Duration = Duration::from_secs(5);
 /// Answers are kept only while they hold fewer samples than this together: 64 MB.
 const MAX_KEPT_SAMPLES: usize = 4_000_000;
 
@@ -45,11 +45,12 @@ struct Flight {
 
 impl Flights {
     /// The answer to this query at this time: that of an equal question of the last five seconds, or else of `ask`.
-    pub async fn share<F>(&self, query: &str, at: Timestamp, ask: impl FnOnce() -> F) -> Answer
+    /// A success is kept for `keep`.
+    pub async fn share<F>(&self, query: &str, at: Timestamp, keep: Duration, ask: impl FnOnce() -> F) -> Answer
     where
         F: Future<Output = Answer> + Send + 'static,
     {
-        let answer = self.join(query, at).unwrap_or_else(|| self.launch(query, at, ask()));
+        let answer = self.join(query, at).unwrap_or_else(|| self.launch(query, at, keep, ask()));
         // The other end is dropped only when the task panicked or the process ends.
         answer.await.unwrap_or_else(|_| Err(failure(FailureKind::Unexpected, "the query was given up")))
     }
@@ -64,6 +65,7 @@ impl Flights {
         &self,
         query: &str,
         at: Timestamp,
+        keep: Duration,
         ask: impl Future<Output = Answer> + Send + 'static,
     ) -> Shared<oneshot::Receiver<Answer>> {
         let (tell, told) = oneshot::channel();
@@ -71,7 +73,7 @@ impl Flights {
         let number = self.board().add(query, at, answer.clone());
         let landing = self.clone();
         let fly = async move {
-            let until = Instant::now() + SHARED_FOR;
+            let until = Instant::now() + keep;
             let answer = ask.await;
             let samples = answer.as_ref().ok().and_then(|it| landing.board().keep(it));
             // It fails when nobody waits any more; then nobody needs to be told.
@@ -125,7 +127,7 @@ mod tests {
     async fn ask(flights: &Flights, query: &str, at: Timestamp, count: &Arc<AtomicUsize>, answer: Answer) -> Answer {
         let count = Arc::clone(count);
         flights
-            .share(query, at, || async move {
+            .share(query, at, SHARED_FOR, || async move {
                 count.fetch_add(1, SeqCst);
                 tokio::task::yield_now().await;
                 answer
