@@ -130,11 +130,11 @@ fn judge(args: &Args, jobs: &[Job]) -> Vec<Column> {
     eprintln!();
     let mut done = done.into_inner().expect("no thread panics with the lock");
     done.sort_by_key(|it| it.0);
-    let column = |(place, detector): (usize, &Box<dyn Detector>)| Column {
-        detector: detector.name(),
+    let column = |(place, detector): (usize, String)| Column {
+        detector,
         scores: done.iter().map(|(job, scores)| (jobs[*job].1.name, scores[place].clone())).collect(),
     };
-    detectors.iter().enumerate().map(column).collect()
+    detectors.iter().map(|it| it.name()).enumerate().map(column).collect()
 }
 
 fn take(next: &AtomicUsize, jobs: &[Job]) -> Option<(usize, Job)> {

@@ -13,6 +13,7 @@ use super::{
 };
 
 type Labels = BTreeMap<String, String>;
+type Count = fn(&Row) -> f64;
 
 /// Writes the series of one workload.
 pub struct Emitter<'a> {
@@ -210,7 +211,7 @@ impl<'a> Emitter<'a> {
                 let name = "grpc_subchannel_connection_attempts_failed_total";
                 self.push(name, &labels, record, clock, None, |it| part(it.failed));
             }
-            let reasons: [(&str, fn(&Row) -> f64); 3] = [
+            let reasons: [(&str, Count); 3] = [
                 ("subchannel shutdown", |it| it.closed),
                 ("GOAWAY NO_ERROR", |it| it.recycled),
                 ("GOAWAY ENHANCE_YOUR_CALM", |it| it.rejected),

@@ -147,7 +147,7 @@ fn truth(draft: &Draft, records: &[Vec<Record>]) -> Vec<Truth> {
                 Some(known) => {
                     known.to = new.to;
                     if known.leaks.is_none() {
-                        known.leaks = new.leaks;
+                        (known.leaks, known.case, known.expected) = (new.leaks, new.case, new.expected);
                     } else if let (Some(known), Some(new)) = (&mut known.leaks, new.leaks) {
                         known.ooms.extend(new.ooms);
                         known.until = known.until.max(new.until);

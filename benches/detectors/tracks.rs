@@ -79,10 +79,10 @@ fn connections(incident: &Incident, limits: &BTreeMap<(String, String), f64>, so
             sum.entry(sample.at.to_bits()).or_insert(Sample { at: sample.at, value: 0.0 }).value += sample.value;
         }
     }
-    if sums.is_empty() {
-        return sockets;
-    }
-    sums.into_iter().map(|(key, samples)| Track::new(key, limits, samples.into_values().collect())).collect()
+    let unseen = |it: &Track| !sums.contains_key(&(it.pod.clone(), it.container.clone()));
+    let sockets: Vec<Track> = sockets.into_iter().filter(unseen).collect();
+    let counted = sums.into_iter().map(|(key, samples)| Track::new(key, limits, samples.into_values().collect()));
+    counted.chain(sockets).collect()
 }
 
 fn named<'a>(incident: &'a Incident, name: &'a str) -> impl Iterator<Item = &'a Series> {

@@ -17,6 +17,8 @@ pub use bootstrap::f1_interval;
 
 /// Alarms that are no further apart are one episode, seconds.
 const EPISODE: f64 = 6.0 * HOUR;
+/// A habit that is seen for less than this need not be named: the pods that a roll-out replaces as it begins. Seconds.
+const NAMEABLE: f64 = 2.0 * HOUR;
 /// Seconds.
 pub const MONTH: f64 = 30.0 * 24.0 * HOUR;
 
@@ -138,7 +140,7 @@ fn container<'a>(score: &mut Score, incident: &Incident, truth: &Truth, alarms: 
     let Some(leak) = &truth.leaks else {
         score.healthy_pods += 1.0;
         score.false_pods += f64::from(u8::from(all > 0.0));
-        if truth.habit.is_some_and(|since| since < truth.to) {
+        if truth.habit.is_some_and(|since| since + NAMEABLE < truth.to) {
             score.habits += 1.0;
             if alarms.iter().any(|it| named(it)) {
                 score.habits_named += 1.0;
