@@ -14,6 +14,7 @@ mod forecast;
 pub mod gather;
 mod history;
 pub mod ledger;
+mod lineage;
 pub mod looks;
 pub mod notation;
 pub mod observation;

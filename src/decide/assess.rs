@@ -123,7 +123,7 @@ impl Look {
         let windows = windows::windows(signal, measured, &self.scales, self.from, self.now)?;
         let load = |it: &Window| if self.loads.is_empty() { None } else { Load::in_window(&self.loads, it) };
         let newest = measured.samples.last().map_or(0.0, |it| it.value);
-        Ok(Some(rise::rises(&windows, load, need, newest)))
+        Ok(Some(rise::rises(windows, load, need, newest)))
     }
 }
 

@@ -29,6 +29,15 @@ const DOUBTFUL_P_VALUE: f64 = 0.01;
 const MEMORY_SHARE: f64 = 30.0;
 /// and extrapolated by no more than this share of what was observed.
 const PATIENCE: f64 = 0.7;
+/// Predecessors rose alike when their rate was within this factor,
+const ALIKE: f64 = 3.0;
+/// and age is behind it when one of them began at another hour of the day, seconds apart.
+const OTHER_HOUR: f64 = 4.0 * 3_600.0;
+const WHOLE_DAY: f64 = 86_400.0;
+/// A level that a predecessor held for so long, seconds, is where memory may come to rest,
+const PLATEAU: f64 = 4.0 * 3_600.0;
+/// and a little above it, too.
+const WARM: f64 = 1.1;
 /// Events before a rate of failures or rejections is believed.
 const MIN_EVENTS: f64 = 5.0;
 /// A connection that lives no longer than this, seconds, was opened for a call; one that a server's limit of age or
@@ -95,11 +104,10 @@ impl Facts<'_> {
             return rises.best(0.0).filter(sure);
         }
         let day = DAY.min(policy.window.as_secs_f64() / DAY_SHARE);
-        rises.best(day).filter(sure).or_else(|| {
-            // Patience: memory that runs out before long does not wait for the day to end.
-            let near = self.forecast().is_some_and(|it| it.expected <= self.now - self.from);
-            rises.best(0.0).filter(sure).filter(|_| near)
-        })
+        // Patience: memory that runs out before long does not wait for the day to end.
+        let near = || self.forecast().is_some_and(|it| it.expected <= self.now - self.from);
+        let besides = |it: &&Rise| self.recurs(policy, it) || near();
+        rises.best(day).filter(sure).or_else(|| rises.best(0.0).filter(sure).filter(besides))
     }
 
     fn sure<'a>(rises: Option<&'a Rises>, policy: &Policy) -> Option<&'a Rise> {
@@ -107,8 +115,37 @@ impl Facts<'_> {
     }
 
     fn forecast(&self) -> Option<Forecast> {
-        let rise = self.memory.as_ref()?.best(0.0).filter(|it| it.still_rising)?;
-        forecast::forecast(rise.now, self.evidence.memory_limit?, &rise.trend)
+        self.forecast_by(self.memory.as_ref()?.best(0.0).filter(|it| it.still_rising)?)
+    }
+
+    fn forecast_by(&self, rise: &Rise) -> Option<Forecast> {
+        let scores = self.memory.as_ref()?.window(rise).map(forecast::scores).unwrap_or_default();
+        forecast::forecast(rise.now, self.evidence.memory_limit?, &rise.trend, &scores, rise.span)
+    }
+
+    /// Whether those who ran before rose as this one does, and not all at the same hour: then it is age, not load.
+    fn recurs(&self, policy: &Policy, rise: &Rise) -> bool {
+        let alike = self.observation.ancestors.iter().filter(|it| {
+            let course = it.courses.get(&Signal::OpenConnections);
+            let rate = course.map_or(0.0, |it| it.per_second / rise.trend.slope.per_second);
+            let grown = course.map_or(0.0, |it| it.end - it.start);
+            (1.0 / ALIKE..=ALIKE).contains(&rate) && grown >= policy.connection_growth
+        });
+        let phase = |it: f64| it.rem_euclid(WHOLE_DAY);
+        let apart = |it: f64| {
+            let apart = (phase(it) - phase(self.from)).abs();
+            apart.min(WHOLE_DAY - apart)
+        };
+        let apart: Vec<f64> = alike.map(|it| apart(it.born)).collect();
+        apart.len() >= 2 && apart.iter().any(|it| *it >= OTHER_HOUR)
+    }
+
+    /// Whether memory has not yet left behind the level at which a predecessor stood still.
+    fn still_warming(&self, level: f64) -> bool {
+        self.observation.ancestors.iter().any(|it| {
+            let course = it.courses.get(&Signal::Memory);
+            it.lived >= PLATEAU && course.is_some_and(|course| course.flat && level < WARM * course.end)
+        })
     }
 
     /// Calls per opened connection between two times. `None` when either is unknown or too few were opened to say.
@@ -240,7 +277,10 @@ fn memory_elsewhere(policy: &Policy, facts: &Facts<'_>, evidence: &Evidence) -> 
     let sockets = facts.direction_blind && facts.leak(policy).is_some();
     let (long, patience) = if sockets { (0.0, 1.0) } else { (policy.window.as_secs_f64() / MEMORY_SHARE, PATIENCE) };
     let rise = facts.memory.as_ref()?.best(long).filter(|it| it.is_significant(policy.max_p_value))?;
-    let forecast = forecast::forecast(rise.now, evidence.memory_limit?, &rise.trend)?;
+    if facts.still_warming(rise.now) {
+        return None;
+    }
+    let forecast = facts.forecast_by(rise)?;
     // Patience: a cache that fills looks like a leak. Never extrapolate further than was observed.
     let near = forecast.expected <= (patience * rise.span).min(policy.time_to_memory_limit.as_secs_f64());
     near.then(|| {

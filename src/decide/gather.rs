@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::{
     decide::{
-        Matrix, Observation, Reading, Sample, Series, Target, Why,
+        Matrix, Observation, Reading, Sample, Series, Target, Why, lineage,
         observation::Measured,
         scales::BUCKETS,
         series::{Level, clean, interval, since, unwrapped, value_at},
@@ -88,6 +88,7 @@ pub fn gather(answers: &[Answer], targets: Vec<Target>, window: Duration, now: T
     let (raw, coarse): (Vec<&Answer>, Vec<&Answer>) = answers.iter().partition(|it| it.width.is_none());
     let raw: Vec<Indexed<'_>> = raw.into_iter().map(Indexed::new).collect();
     let coarse: Vec<Indexed<'_>> = coarse.into_iter().map(Indexed::new).collect();
+    let ancestors = lineage::of_targets(&coarse, &targets);
     let observe = |target: Target| {
         let mut signals = BTreeMap::new();
         for answer in &raw {
@@ -97,7 +98,9 @@ pub fn gather(answers: &[Answer], targets: Vec<Target>, window: Duration, now: T
                 *known = answer.read(&target, &coarse, now);
             }
         }
-        Observation { target, signals, window, at: now }
+        let key = target.workload.clone().map(|it| (it, target.subject.container.clone()));
+        let ancestors = key.and_then(|it| ancestors.get(&it).cloned()).unwrap_or_default();
+        Observation { target, signals, ancestors, window, at: now }
     };
     targets.into_iter().map(observe).collect()
 }
@@ -192,6 +195,22 @@ impl<'a> Indexed<'a> {
     /// What it tells.
     pub const fn signal(&self) -> Signal {
         self.source.signal
+    }
+
+    /// The width of its buckets, seconds.
+    pub fn width(&self) -> Option<f64> {
+        self.width.map(|it| it.as_secs_f64())
+    }
+
+    /// Namespace and name of every pod that it tells of.
+    pub fn pods(&self) -> impl Iterator<Item = (&'a str, &'a str)> + '_ {
+        self.by_pod.keys().copied()
+    }
+
+    /// The points about a target up to a time; `None` when they cannot be used.
+    pub fn points(&self, target: &Target, until: f64) -> Option<Vec<Sample>> {
+        let told = self.merged(target, (f64::NEG_INFINITY, until)).ok()?;
+        Some(told.map(|(points, _)| points).unwrap_or_default())
     }
 
     /// The series about a target, of all its lives; none when they cannot be told from others'.

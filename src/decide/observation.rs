@@ -1,6 +1,6 @@
 //! Whom we look at and what we saw of them: plain data between `gather` and `assess`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -8,6 +8,7 @@ use crate::{
     api::WorkloadRef,
     decide::{
         Why,
+        lineage::Ancestor,
         series::{Level, Sample},
     },
     signals::Signal,
@@ -105,6 +106,8 @@ pub struct Observation {
     pub target: Target,
     /// The signals. A signal that is not here was not asked for.
     pub signals: BTreeMap<Signal, Reading>,
+    /// Who ran before, the oldest first.
+    pub ancestors: Arc<[Ancestor]>,
     /// How far back was looked.
     pub window: Duration,
     /// When it was made.

@@ -3,13 +3,13 @@
 use std::{future::pending, time::Duration};
 
 use grpc_hygiene::{
-    decide::{Strength, looks::Looks},
     api::{GrpcClientPolicySpec, Mode},
     decide::{
         Case, Cleared, Confidence, Decision, Diagnosis, Evidence, Growth, Outcome, Plan, Policy, Remediation, Restart,
         Rung, Subject, Target, Workload,
         ledger::{Entry, Ledger, Object, State},
     },
+    decide::{Strength, looks::Looks},
     io::{
         act::{Hands, act},
         config::Config,

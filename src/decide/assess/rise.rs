@@ -121,15 +121,21 @@ impl Rise {
 }
 
 /// What became of the windows of one signal.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Rises {
     /// The windows that rise, in no order.
     pub rising: Vec<Rise>,
-    /// The longest span that was looked at, seconds.
-    pub longest: f64,
+    /// What was looked at.
+    pub windows: Vec<Window>,
 }
 
 impl Rises {
+    /// The window of a rise.
+    #[must_use]
+    pub fn window(&self, rise: &Rise) -> Option<&Window> {
+        self.windows.iter().find(|it| it.at.first() == Some(&rise.from) && it.span() == rise.span)
+    }
+
     /// The rise that is surest, compared with what its window asks, among windows of at least a length.
     #[must_use]
     pub fn best(&self, least_span: f64) -> Option<&Rise> {
@@ -140,16 +146,14 @@ impl Rises {
 }
 
 /// Looks at every window of a signal; what the client had to do in it is asked for only where it matters.
-pub fn rises(windows: &[Window], load: impl Fn(&Window) -> Option<Load>, need: Need, now: f64) -> Rises {
+pub fn rises(windows: Vec<Window>, load: impl Fn(&Window) -> Option<Load>, need: Need, now: f64) -> Rises {
     let looked_at = windows.len() as f64;
     let rising = windows.iter().filter_map(|it| rise(it, &load, need, now));
-    let goes_on = |it: &Rise| it.still_rising && lately(windows, it);
-    Rises {
-        rising: rising
-            .map(|it| Rise { p_value: (it.p_value * looked_at).min(1.0), still_rising: goes_on(&it), ..it })
-            .collect(),
-        longest: windows.iter().map(Window::span).fold(0.0, f64::max),
-    }
+    let goes_on = |it: &Rise| it.still_rising && lately(&windows, it);
+    let rising = rising
+        .map(|it| Rise { p_value: (it.p_value * looked_at).min(1.0), still_rising: goes_on(&it), ..it })
+        .collect();
+    Rises { rising, windows }
 }
 
 /// Whether a shorter window shows that a rise went on to the end: the last third of a long one is long itself.

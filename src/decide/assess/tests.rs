@@ -79,6 +79,7 @@ impl Container {
                 annotated: false,
             },
             signals: self.signals.iter().map(read).collect::<BTreeMap<_, _>>(),
+            ancestors: [].into(),
             window: Duration::from_secs(300),
             at: now(),
         }

@@ -1,7 +1,7 @@
 //! One workload's part of a replay. Everything a policy remembers and spends it remembers and spends per workload, so
 //! each is played by itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -10,6 +10,7 @@ use crate::decide::{
     Because, Budget, Case, Decision, Finding, History, Outcome, Past, Plan, Policy, Remediation, Restart, Standing,
     Subject, Verdict, WorkloadState, assess,
     ledger::{Entry, Evidence, Ledger, Object, State},
+    lineage::{self, Ancestor},
     plan, status,
 };
 
@@ -20,6 +21,8 @@ pub struct Stage<'a> {
     tracks: Vec<&'a Track>,
     history: History,
     known: BTreeMap<Subject, Known>,
+    /// By container, with how many lives were over and when the youngest of them began.
+    ancestors: BTreeMap<String, ((usize, f64), Arc<[Ancestor]>)>,
 }
 
 /// What was said about one subject.
@@ -35,14 +38,17 @@ impl<'a> Stage<'a> {
     /// Nothing has been said yet.
     pub fn new(policy: &'a Policy, name: &'a str, tracks: Vec<&'a Track>) -> Self {
         let history = History { policy: name.to_owned(), ..History::default() };
-        Self { policy, name, tracks, history, known: BTreeMap::new() }
+        Self { policy, name, tracks, history, known: BTreeMap::new(), ancestors: BTreeMap::new() }
     }
 
     /// One evaluation.
     pub fn evaluate(&mut self, now: Timestamp, into: &mut Replayed) {
-        let observations: Vec<_> = self.tracks.iter().filter_map(|it| it.observation(self.policy, now)).collect();
+        let mut observations: Vec<_> = self.tracks.iter().filter_map(|it| it.observation(self.policy, now)).collect();
         if observations.is_empty() && self.known.is_empty() {
             return;
+        }
+        for observation in &mut observations {
+            observation.ancestors = self.ancestors(&observation.target.subject.container, now);
         }
         let findings = assess(self.policy, &observations, now);
         for finding in &findings {
@@ -65,6 +71,22 @@ impl<'a> Stage<'a> {
         let outcomes = self.act(&plan, now);
         self.tell(&plan, now, &mut into.events);
         self.remember(&plan, &outcomes);
+    }
+
+    fn ancestors(&mut self, container: &str, now: Timestamp) -> Arc<[Ancestor]> {
+        let now = now.as_duration().as_secs_f64();
+        let same = || self.tracks.iter().filter(|it| it.target().subject.container == container);
+        let over = || same().flat_map(|it| it.ancestors(self.policy, now));
+        // They change when a life ends, which is rare.
+        let state = over().fold((0, 0.0), |(n, born): (usize, f64), it| (n + 1, born.max(it.born)));
+        match self.ancestors.get(container) {
+            Some((known, all)) if *known == state => Arc::clone(all),
+            _ => {
+                let all = lineage::newest(over().cloned().collect());
+                self.ancestors.insert(container.to_owned(), (state, Arc::clone(&all)));
+                all
+            }
+        }
     }
 
     /// Restarts are written into the ledger as done. Nothing else needs to be done.

@@ -9,6 +9,7 @@ use crate::{
     decide::{
         Observation, Policy, Reading, Sample, Series, Target, Why, discover,
         gather::{Indexed, Run, runs},
+        lineage::{Ancestor, REMEMBERED},
         replay::Recording,
         scales::{coarse_widths, raw_span},
         series::Level,
@@ -33,6 +34,8 @@ struct Life {
     /// When its first and its last sample were measured.
     seen: (f64, f64),
     signals: BTreeMap<Signal, Vec<Result<Run, Why>>>,
+    /// What its successors know of it when it is over.
+    remembered: Option<Ancestor>,
 }
 
 impl Track {
@@ -52,7 +55,8 @@ impl Track {
         let life = |(from, to): (f64, f64)| {
             Life::of(policy, runs(answers, &target, (from, to)), from, || told_between(answers, &target, (from, to)))
         };
-        let lives = froms.iter().copied().zip(tos).filter_map(life).collect();
+        let mut lives: Vec<Life> = froms.iter().copied().zip(tos).filter_map(life).collect();
+        lives.iter_mut().for_each(|it| it.remembered = it.course(target.revision.clone()));
         Self { target, lives }
     }
 
@@ -79,9 +83,17 @@ impl Track {
         Some(Observation {
             target,
             signals: signals.map(|(signal, told)| (*signal, reading(told, at - raw, at))).collect(),
+            ancestors: [].into(),
             window: policy.window,
             at: now,
         })
+    }
+
+    /// The lives that were over by a time and not longer ago than a policy looks back.
+    pub fn ancestors(&self, policy: &Policy, now: f64) -> impl Iterator<Item = &Ancestor> {
+        let since = now - policy.window.as_secs_f64();
+        let over = move |it: &&Life| it.seen.1 + GONE < now && it.seen.1 > since;
+        self.lives.iter().filter(over).filter_map(|it| it.remembered.as_ref())
     }
 }
 
@@ -111,7 +123,16 @@ impl Life {
             signals.entry(signal).or_default().push(run);
         }
         let started = from.is_finite().then_some(from);
-        seen.0.is_finite().then_some(Self { started, from, seen, signals })
+        seen.0.is_finite().then_some(Self { started, from, seen, signals, remembered: None })
+    }
+
+    /// How it went, from beginning to end, at the finest of the levels that a backend would be asked for.
+    fn course(&self, revision: Option<String>) -> Option<Ancestor> {
+        let points = |signal: &Signal| {
+            let run = self.signals.get(signal)?.iter().flatten().next()?;
+            Some((*signal, run.measured.levels.last()?.points.as_slice()))
+        };
+        Ancestor::of(revision, &REMEMBERED.iter().filter_map(points).collect::<Vec<_>>())
     }
 
     /// The newest value of what describes the container.
