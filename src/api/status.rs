@@ -174,6 +174,12 @@ pub struct Figures {
     /// When memory will reach the limit if it goes on like this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_to_limit: Option<String>,
+    /// When memory will reach the limit at the latest plausible time: with the soonest, four of five true times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_to_limit_latest: Option<String>,
+    /// Until when a restart is in time, counted from now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_by: Option<String>,
 }
 
 /// One step of the ladder for one offender.

@@ -40,7 +40,7 @@ const RECENT_SHARE: f64 = 48.0;
 #[must_use]
 pub fn assess(policy: &Policy, observations: &[Observation], now: Timestamp) -> Vec<Finding> {
     let alone: Vec<Finding> = observations.iter().map(|it| assess_one(policy, it, now)).collect();
-    peers::compared(policy, alone)
+    peers::compared(policy, observations, alone)
 }
 
 fn assess_one(policy: &Policy, observation: &Observation, now: Timestamp) -> Finding {

@@ -188,6 +188,7 @@ fn evidence(policy: &Policy, facts: &Facts<'_>, leak: Option<&Rise>) -> Evidence
     let witnesses = [vouched(Signal::OpenConnections, leak.is_some()), vouched(Signal::Memory, memory.is_some())];
     Evidence {
         connections: leak.map(|it| it.trend),
+        residuals: leak.map(|it| it.residuals.clone()).unwrap_or_default(),
         opened,
         calls: facts.counted(Signal::Calls, since, facts.now),
         calls_per_connection: grown.and_then(|it| facts.calls_per_connection(policy, it, since)),

@@ -273,6 +273,8 @@ pub struct Evidence {
     pub open_connections: Option<f64>,
     /// Trend of open connections.
     pub connections: Option<Trend>,
+    /// What that trend leaves unexplained, point by point, connections.
+    pub residuals: Vec<f64>,
     /// Connections opened in the scale that was judged.
     pub opened: Option<f64>,
     /// Calls made in the same time.

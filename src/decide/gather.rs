@@ -274,7 +274,7 @@ impl<'a> Indexed<'a> {
             }
         }
         let count = parts.len();
-        let mut tellings = parts.into_values().map(|parts| self.joined(&parts));
+        let mut tellings = parts.into_values().map(|parts| self.joined(&parts, to.is_finite()));
         let Some(mut best) = tellings.next() else { return Ok(None) };
         for other in tellings {
             // A pair of Prometheus servers, or two jobs, tell the same story twice; the fuller telling is kept.
@@ -288,11 +288,15 @@ impl<'a> Indexed<'a> {
         Ok(Some(best))
     }
 
-    /// The parts of one telling as one run.
-    fn joined(&self, parts: &[(&'a Series, Vec<Sample>)]) -> (Vec<Sample>, &'a Series) {
+    /// The parts of one telling as one run. Of the incarnations in a life that is over the fullest is meant: the clock
+    /// that said when the next one started may have been late.
+    fn joined(&self, parts: &[(&'a Series, Vec<Sample>)], over: bool) -> (Vec<Sample>, &'a Series) {
         let runs = parts.iter().map(|(_, samples)| samples.as_slice());
         let samples = match self.source.merge {
             Merge::SumOver(_) => sum(runs, self.source.signal.is_counter()),
+            Merge::NewestOf(_) | Merge::One if over => {
+                runs.max_by_key(|it| it.len()).map(<[Sample]>::to_vec).unwrap_or_default()
+            }
             Merge::NewestOf(_) | Merge::One => newest(runs),
         };
         (samples, parts[0].0)

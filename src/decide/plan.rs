@@ -150,6 +150,7 @@ pub struct Outcome {
 pub fn plan(policy: &Policy, findings: &[Finding], history: &History, now: Timestamp) -> Plan {
     let mut cases: Vec<Case> = findings.iter().filter_map(|it| case(policy, it, history, now)).collect();
     cases.sort_by(most_urgent_first);
+    restart::not_by_chance(&mut cases);
     restart::one_at_a_time(&mut cases);
     if policy.mode == Mode::DryRun {
         for rung in cases.iter_mut().flat_map(|it| &mut it.rungs).filter(|it| it.decision == Decision::Do) {

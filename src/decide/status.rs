@@ -111,6 +111,8 @@ fn timeless(status: &GrpcClientPolicyStatus) -> GrpcClientPolicyStatus {
         offender.looked_at = None;
         offender.figures.time_to_limit = None;
         offender.figures.time_to_limit_soonest = None;
+        offender.figures.time_to_limit_latest = None;
+        offender.figures.restart_by = None;
     }
     for alert in &mut status.alerts {
         alert.summary.clear();
@@ -235,6 +237,8 @@ pub fn figures(evidence: &Evidence) -> Figures {
         memory_limit_bytes: evidence.memory_limit,
         time_to_limit_soonest: evidence.forecast.map(|it| time(it.soonest)),
         time_to_limit: evidence.forecast.map(|it| time(it.expected)),
+        time_to_limit_latest: evidence.forecast.map(|it| time(it.latest)),
+        restart_by: evidence.forecast.map(|it| time(it.restart_by)),
     }
 }
 

@@ -41,7 +41,8 @@ mod tests {
     fn a_line_has_exactly_the_documented_fields() {
         let mut one = replay();
         one.replayed.events.truncate(1);
-        one.replayed.events[0].forecast = Some(Forecast { soonest: 7.0, expected: 10.0, latest: 17.5 });
+        one.replayed.events[0].forecast =
+            Some(Forecast { soonest: 7.0, expected: 10.0, latest: 17.5, restart_by: 6.0 });
         let expected = json!({
             "at": "2026-11-18T08:06:40Z", "policy": "shop/clients", "namespace": "shop", "pod": "a",
             "container": "app", "workload": "Deployment/orders", "revision": null, "kind": "finding",

@@ -30,7 +30,7 @@ const ALERTS_PER_MONTH: f64 = 0.02;
 const SHARED_BY: f64 = 20.0;
 const MONTH: f64 = 30.0 * 86_400.0;
 /// However often a window is looked at, no more than this is asked of an alert, and of a restart.
-const Z_OF_ALERTS: std::ops::RangeInclusive<f64> = 3.5..=4.5;
+pub const Z_OF_ALERTS: std::ops::RangeInclusive<f64> = 3.5..=4.5;
 const RESTART_ABOVE_ALERT: f64 = 0.75;
 
 /// How much growth matters: an amount in the signal's unit, and a share of the level at the window's start.
@@ -71,6 +71,8 @@ pub struct Rise {
     pub still_rising: bool,
     /// Growth per call made, when calls are known.
     pub per_call: Option<f64>,
+    /// What the trend leaves unexplained, point by point.
+    pub residuals: Vec<f64>,
 }
 
 /// How much a finding is worth.
@@ -202,6 +204,7 @@ fn rise(window: &Window, load: &impl Fn(&Window) -> Option<Load>, need: Need, no
         span: window.span(),
         still_rising: goes_on(&t, &y, &trend),
         per_call: done.map(|calls| beyond_load / calls),
+        residuals: t.iter().zip(&y).map(|(t, y)| y - trend.slope.intercept - trend.slope.per_second * t).collect(),
         trend,
     })
 }

@@ -178,3 +178,15 @@ fn an_application_is_a_witness_only_when_its_own_address_was_scraped() {
     assert!(!witnessed("10.0.0.8:8080"));
     assert!(!witnessed("10.0.0.7.evil.example:8080"));
 }
+
+#[test]
+fn a_life_that_is_over_is_the_fullest_incarnation_s_even_if_a_clock_let_the_next_one_begin_in_it() {
+    let source = sockets();
+    let dead = series(&[("id", "a")], &[(95, 119.0), (60, 120.0), (50, 121.0)]);
+    let next = series(&[("id", "b")], &[(40, 38.0)]);
+    let answer =
+        Answer { source, width: None, result: Ok(Arc::new(Matrix { series: vec![dead, next], warnings: vec![] })) };
+    let indexed = Indexed::new(&answer);
+    let told = runs(std::slice::from_ref(&indexed), &target(), (0.0, (NOW - 30) as f64)).remove(0).1.expect("a run");
+    assert_eq!(told.measured.samples.len(), 3);
+}

@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Because, Case, Decision, Remediation, Restart, marks::concerns};
+use super::{Because, Case, Decision, Remediation, Restart, Rung, marks::concerns};
 use crate::{
     api::{Mode, RestartMethod},
     decide::{
         Budget, History, Policy, Standing, Target, Workload, WorkloadState,
         ledger::{Limits, Refusal},
         policy::RestartRule,
+        stats::benjamini_hochberg,
     },
 };
 
+/// The share of restarts that may rest on chance (Benjamini & Hochberg 1995).
+const FALSE_DISCOVERIES: f64 = 0.01;
 /// Namespaces that hold the cluster's own machinery.
 const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 
@@ -43,6 +46,28 @@ pub(super) fn decide(
     let how = about_the_workload(rule, workload, state)?;
     about_the_budget(rule, workload, history, now)?;
     Ok(how)
+}
+
+/// Of many candidates a share may look sure by chance: those stand that hold at a false discovery rate of 1 % among all
+/// that would be restarted now.
+pub(super) fn not_by_chance(cases: &mut [Case]) {
+    let wants = |it: &Rung| it.remediation == Remediation::Restart && it.decision == Decision::Do;
+    let rungs: Vec<(f64, &mut Rung)> = cases
+        .iter_mut()
+        .flat_map(|case| {
+            let p = 1.0 - case.growth.confidence.percent() / 100.0;
+            case.rungs.iter_mut().map(move |rung| (p, rung))
+        })
+        .filter(|(_, rung)| wants(rung))
+        .collect();
+    let p_values: Vec<f64> = rungs.iter().map(|(p, _)| *p).collect();
+    let adjusted = benjamini_hochberg(&p_values).unwrap_or_else(|| vec![1.0; p_values.len()]);
+    for ((_, rung), p) in rungs.into_iter().zip(adjusted) {
+        if p > FALSE_DISCOVERIES {
+            rung.decision = Decision::Withheld(Because::NotConfirmed { looks: 0 });
+            rung.restart = None;
+        }
+    }
 }
 
 /// At most one restart per workload and plan: the most urgent case goes first.

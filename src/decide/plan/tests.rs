@@ -50,7 +50,7 @@ fn finding(pod: &str) -> Finding {
             message: "it leaks".into(),
         }),
         evidence: Evidence {
-            forecast: Some(Forecast { soonest: 7_000.0, expected: 10_000.0, latest: 17_500.0 }),
+            forecast: Some(Forecast { soonest: 7_000.0, expected: 10_000.0, latest: 17_500.0, restart_by: 6_700.0 }),
             witnesses: vec!["KubeletSockets".into()],
             ..Evidence::default()
         },
@@ -190,7 +190,9 @@ fn each_doubt_about_the_finding_withholds_the_restart_by_name() {
     assert_eq!(withheld(|it| it.target.workload = None), Err("NoWorkload"));
     assert_eq!(withheld(|it| it.target.subject.namespace = "kube-system".into()), Err("TooSoon"));
     assert_eq!(
-        withheld(|it| it.evidence.forecast = Some(Forecast { soonest: 1e9, expected: 2e9, latest: 3e9 })),
+        withheld(
+            |it| it.evidence.forecast = Some(Forecast { soonest: 1e9, expected: 2e9, latest: 3e9, restart_by: 1e9 })
+        ),
         Err("LimitFarAway")
     );
     for diagnosis in Diagnosis::ALL.into_iter().filter(|it| !it.restart_helps()) {
@@ -281,7 +283,7 @@ fn the_ledger_limits_restarts_and_an_unreadable_one_allows_none() {
 fn the_most_urgent_pod_of_a_workload_goes_first_and_alone() {
     let mut two = world();
     let mut urgent = finding("b");
-    urgent.evidence.forecast = Some(Forecast { soonest: 60.0, expected: 90.0, latest: 160.0 });
+    urgent.evidence.forecast = Some(Forecast { soonest: 60.0, expected: 90.0, latest: 160.0, restart_by: 0.0 });
     two.history.past.extend([past(&urgent)]);
     two.findings.push(urgent);
     assert_eq!(two.restart_of("b"), Ok(Restart::Evict));
