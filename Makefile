@@ -1,10 +1,10 @@
 # What people type. The work is in tests/run, tests/demo/* and tests/cluster/cluster; `make help` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint generate
+.PHONY: help demo demo-down try test lint generate bench-detect
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## the main job for real: a cluster, a leak, a finding, an alert, a restart (root; first run about 25 minutes, then 5)
 	@tests/demo/demo
@@ -24,3 +24,6 @@ lint: ## what CI checks besides tests: format, clippy, docs, licences, chart, sc
 generate: ## write the files that are generated from the code
 	cargo run --quiet --locked -- crd --output-dir crds
 	cp crds/*.yaml charts/grpc-hygiene/files/crds/
+
+bench-detect: ## how good the detector is, next to what people use today: one table (ARGS="--smoke", ARGS=--help)
+	cargo bench --quiet --locked --bench detect -- $(ARGS)

@@ -48,6 +48,12 @@ Examples:
   # Why is this pod judged as it is?
   grpc-hygiene explain orders-7d9f-abcde -n shop --prometheus http://localhost:9090
 
+  # What would this policy have done in the last week?
+  grpc-hygiene backtest -f policy.yaml --prometheus http://localhost:9090
+
+  # Run the tests of your policies
+  grpc-hygiene test policies/
+
   # Install the custom resources by hand
   grpc-hygiene crd | kubectl apply -f -
 
@@ -73,6 +79,12 @@ pub enum Command {
     /// Show every signal, trend, threshold and verdict of one pod, and what holds an action back.
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArgs),
+    /// Replay a policy over the past and compare it with the OOM kills that happened; change nothing.
+    #[command(after_help = BACKTEST_HELP)]
+    Backtest(BacktestArgs),
+    /// Test policies: made-up series in, findings and actions out. Needs no cluster and no metrics backend.
+    #[command(after_help = TEST_HELP)]
+    Test(TestArgs),
     /// Print the CustomResourceDefinitions as YAML.
     Crd(CrdArgs),
     /// Remove our annotations from pods and workloads. The chart runs it when it is uninstalled.
@@ -93,6 +105,59 @@ const EXPLAIN_HELP: &str = "\
 Examples:
   grpc-hygiene explain orders-7d9f-abcde -n shop --prometheus http://localhost:9090
   grpc-hygiene explain orders-1 -n shop -f policy.yaml --prometheus http://localhost:9090";
+
+const BACKTEST_HELP: &str = "\
+Exit codes:
+  0  nobody would have been flagged
+  1  somebody would have been flagged
+  2  nothing could be judged, or the question was wrong
+
+What was recorded is replayed as it was: a restart that the policy would have made is counted, but does not change what
+came after it. A policy in mode DryRun is replayed as if it were Enforce.
+
+Examples:
+  # The last seven days of a Prometheus
+  grpc-hygiene backtest -f policy.yaml --prometheus http://localhost:9090
+
+  # Two days around an incident, as a page with curves
+  grpc-hygiene backtest -f policy.yaml --prometheus http://localhost:9090 \\
+    --since 2026-11-20T00:00:00Z --until 2026-11-22T00:00:00Z --html incident.html
+
+  # A recorded incident, without a server
+  curl -s http://victoria:8428/api/v1/export -d 'match[]={namespace=\"shop\"}' | gzip > incident.jsonl.gz
+  grpc-hygiene backtest -f policy.yaml --series incident.jsonl.gz
+
+  # Every alert, for a script
+  grpc-hygiene backtest -f policy.yaml --series incident.jsonl.gz -o json | jq 'select(.kind == \"alert\")'
+
+docs/backtest.md describes the JSON and how to record an incident.";
+
+const TEST_HELP: &str = "\
+A test file gives a policy, series in promtool's notation, and what is expected:
+
+  policy: policy.yaml              # beside the test, or written out here
+  tests:
+  - name: a client that dials per call is alerted on and not restarted
+    input_series:                  # one sample a minute: `interval: 1m`
+    - series: grpc_subchannel_open_connections{namespace=\"shop\",pod=\"orders-1\",container=\"app\"}
+      values: 1+6x180              # 1, 7, 13, … and _xn for n missing samples
+    - series: grpc_client_attempt_started_total{namespace=\"shop\",pod=\"orders-1\",container=\"app\"}
+      values: 0+20x180
+    expect:
+    - {by: 1h, pod: orders-1, finding: DialPerCall}
+    - {at: 3h, pod: orders-1, actions: [Annotate, Alert]}
+    - {never: true, actions: [Restart]}
+
+docs/policy-tests.md explains every field.
+
+Exit codes:
+  0  every test passed
+  1  a test failed
+  2  a file cannot be used, or there is no test
+
+Examples:
+  grpc-hygiene test policies/
+  grpc-hygiene test policies/ --run restart --junit report.xml";
 
 /// Flags of `run`.
 #[derive(Clone, Debug, Fields)]
@@ -161,6 +226,71 @@ pub struct ExplainArgs {
     pub source: SourceArgs,
 }
 
+/// Flags of `backtest`.
+#[derive(Clone, Debug, Fields)]
+pub struct BacktestArgs {
+    /// The policies to replay. `-` is standard input.
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where the past is read from.
+    #[command(flatten)]
+    pub past: PastArgs,
+    /// Where to begin: a duration before the end, or a time (RFC 3339). Default: 7d; with --series the first sample.
+    #[arg(long, value_name = "DURATION|TIME")]
+    pub since: Option<String>,
+    /// Where to end: a time (RFC 3339), or a duration before now. Default: now; with --series the last sample.
+    #[arg(long, value_name = "DURATION|TIME")]
+    pub until: Option<String>,
+    /// The time between two evaluations. Default: the policy's interval, or a 1152nd of its window if that is longer.
+    #[arg(long, value_name = "DURATION")]
+    pub step: Option<String>,
+    /// Look at this namespace; may be given more than once. Default: the policy's own; with --series, all in the
+    /// file for a policy that names none.
+    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    pub namespaces: Vec<String>,
+    /// How to print. JSON is one event a line.
+    #[arg(short, long, default_value = "table")]
+    pub output: ReplayOutput,
+    /// Write the HTML page to this file, besides what is printed.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Skip lines of --series that cannot be understood, and say how many.
+    #[arg(long, requires = "series")]
+    pub skip_bad: bool,
+    /// Show no progress bar. There is none anyway when standard error is not a terminal.
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+/// Where the past is read from: one of three.
+#[derive(Clone, Debug, Fields)]
+#[group(required = true, multiple = false)]
+pub struct PastArgs {
+    /// The metrics backend's address.
+    #[arg(long, env = "GRPC_HYGIENE_PROMETHEUS", value_name = "URL")]
+    pub prometheus: Option<String>,
+    /// The operator's configuration file: address, credentials and custom sources.
+    #[arg(long, env = "GRPC_HYGIENE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Recorded series: JSON lines as VictoriaMetrics exports them, plain or gzip. `-` is standard input.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub series: Vec<PathBuf>,
+}
+
+/// Flags of `test`.
+#[derive(Clone, Debug, Fields)]
+pub struct TestArgs {
+    /// Test files, and folders that are searched for *_test.yaml and *.test.yaml, however deep.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Only the tests whose name this regular expression matches.
+    #[arg(long, value_name = "REGEX")]
+    pub run: Option<String>,
+    /// Also write a report in JUnit's XML to this file.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+}
+
 /// Flags of `crd`.
 #[derive(Clone, Debug, Fields)]
 pub struct CrdArgs {
@@ -176,6 +306,17 @@ pub enum Output {
     Table,
     /// For machines.
     Json,
+}
+
+/// How `backtest` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReplayOutput {
+    /// For people.
+    Table,
+    /// For machines: one event a line.
+    Json,
+    /// For people, with curves: one page that needs nothing else.
+    Html,
 }
 
 #[cfg(test)]

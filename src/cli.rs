@@ -1,5 +1,6 @@
 //! The commands: thin drivers over `decide` and `io`. Nothing is decided here.
 
+mod backtest;
 mod check;
 mod cleanup;
 mod crd;
@@ -7,6 +8,7 @@ mod explain;
 mod judge;
 mod policies;
 mod run;
+mod test;
 
 use std::process::ExitCode;
 
@@ -21,6 +23,8 @@ pub async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(args).await,
         Command::Check(args) => check::check(&args).await,
         Command::Explain(args) => explain::explain(&args).await,
+        Command::Backtest(args) => backtest::backtest(&args).await,
+        Command::Test(args) => test::test(&args),
         Command::Crd(args) => crd::crd(&args),
         Command::Cleanup => cleanup::cleanup().await,
     }

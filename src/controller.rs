@@ -210,7 +210,7 @@ async fn judge<K: PolicyResource>(
     now: Timestamp,
 ) -> Result<Judged, ObserveError> {
     let observations = see(resource, policy, ctx, now).await?;
-    let findings: Vec<Finding> = observations.iter().map(|it| assess(policy, it, now)).collect();
+    let findings: Vec<Finding> = assess(policy, &observations, now);
     if policy.mode == Mode::Enforce {
         act::settle(&ctx.hands, policy, before).await;
     }

@@ -14,15 +14,19 @@ mod forecast;
 pub mod gather;
 mod history;
 pub mod ledger;
+pub mod looks;
+pub mod notation;
 pub mod observation;
+pub mod oom;
 mod plan;
 pub mod policy;
 pub mod replay;
+pub mod scales;
 pub mod series;
 pub mod stats;
 pub mod status;
 
-pub use assess::assess;
+pub use assess::{Strength, assess};
 pub use finding::{Confidence, Diagnosis, Evidence, Finding, Growth, Verdict, Why};
 pub use forecast::{Forecast, forecast};
 pub use gather::{Answer, FailureKind, QueryFailure, gather};
@@ -32,5 +36,5 @@ pub use plan::{
     Because, Case, Cleared, Decision, Outcome, Plan, Remediation, Restart, Rung, concerns, may_be_disturbed, plan,
 };
 pub use policy::{AlertRule, InvalidPolicy, Policy, RestartRule};
-pub use series::{Matrix, Sample, Series};
+pub use series::{Level, Matrix, Sample, Series};
 pub use status::{Observed, status, worth_writing};

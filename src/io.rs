@@ -1,10 +1,11 @@
-//! The hands: everything that touches the network. Reading is in `observe`, `pods`, `prometheus`, `workload` and
-//! `recall`; acting is in `act`, with `acting` (the one client that may change things), `leadership`, `ledger`,
-//! `notify` and `sweep`; `report` writes status and events.
+//! The hands: everything that touches the network or a file. Reading is in `observe`, `pods`, `prometheus`, `workload`,
+//! `recall`, `history` and `series`; acting is in `act`, with `acting` (the one client that may change things),
+//! `leadership`, `ledger`, `notify` and `sweep`; `report` writes status and events.
 
 pub mod act;
 pub mod acting;
 pub mod config;
+pub mod history;
 pub mod http;
 pub mod leadership;
 pub mod ledger;
@@ -14,5 +15,6 @@ pub mod pods;
 pub mod prometheus;
 pub mod recall;
 pub mod report;
+pub mod series;
 pub mod sweep;
 pub mod workload;

@@ -3,7 +3,7 @@
 //! `golden/generate.py` wrote them with scipy, pymannkendall, statsmodels and numpy, and says how; no test runs it.
 
 use grpc_hygiene::decide::stats::{
-    MannKendall, increment_test, mann_kendall, mann_kendall_hamed_rao, median, quantile, theil_sen, trend,
+    MannKendall, growth_z, increment_test, mann_kendall, mann_kendall_hamed_rao, median, quantile, theil_sen, trend,
 };
 use serde_json::Value;
 
@@ -110,12 +110,20 @@ fn the_trend_is_the_smaller_of_the_two_reference_tests() {
             continue;
         }
         let ours = ours.expect("a trend");
-        if let (Some(level), Some(increment)) = (case["hamed_rao"]["z"].as_f64(), case["increment"].as_f64()) {
-            let z = if level > 0.0 && increment > 0.0 { level.min(increment) } else { 0.0 };
+        if let Some(z) = case["growth"].as_f64() {
             assert_close(&name, ours.z, z, 1.0);
             growing += usize::from(z > 0.0);
         }
-        assert_eq!(Some(ours.slope), theil_sen(&t, &y, 0.95), "{name}");
+        assert_eq!(growth_z(&y), Some(ours.z), "{name}");
+        let alone = theil_sen(&t, &y, 0.95).expect("a slope");
+        for (ours, alone) in [
+            (ours.slope.per_second, alone.per_second),
+            (ours.slope.lower, alone.lower),
+            (ours.slope.upper, alone.upper),
+        ] {
+            assert_close(&name, ours, alone, 0.0);
+        }
+        assert_close(&name, ours.slope.intercept, alone.intercept, alone.per_second.abs() * t[t.len() - 1]);
     }
     assert!(growing >= 15, "enough of them grow: {growing}");
 }

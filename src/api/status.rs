@@ -109,9 +109,19 @@ pub struct Offender {
     pub message: String,
     /// The figures behind it.
     pub figures: Figures,
-    /// Whether the newest evaluation could not judge it, so that the last known finding stands.
+    /// Whether the newest evaluation could not judge it or missed it, so that the last known finding stands.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub standing: bool,
+    /// What the newest looks saw, the newest last: `C` sure enough for a restart, `A` for an alert, `S` for a
+    /// suspicion, `-` nothing. Two of three must agree before anything is said or done.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub looks: String,
+    /// When the newest of these looks was taken, as of the last write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_at: Option<Time>,
+    /// Whether two looks have agreed once. It stays until the finding ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub confirmed: bool,
     /// What was done about it, what a dry run would do, and what was held back and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remediations: Vec<RemediationStatus>,

@@ -85,7 +85,7 @@ impl World<'_> {
             Some(client) => observe(self.eyes, client, &Owners::default(), &policy, &known.key, &scope, now).await?,
             None => observe_without_cluster(self.eyes, &policy, &scope, now).await?,
         };
-        let findings: Vec<Finding> = observations.iter().map(|it| assess(&policy, it, now)).collect();
+        let findings: Vec<Finding> = assess(&policy, &observations, now);
         let history = match self.client {
             Some(client) => {
                 recall(client, self.operator_namespace, &policy, &known.key, known.status.as_ref(), &findings).await

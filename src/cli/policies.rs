@@ -64,7 +64,11 @@ pub fn from_file(path: &Path) -> anyhow::Result<Vec<Known>> {
     documents.into_iter().map(|it| from_document(it).with_context(|| path.display().to_string())).collect()
 }
 
-fn from_document(document: Value) -> anyhow::Result<Known> {
+/// One policy that has been read as YAML or JSON.
+///
+/// # Errors
+/// It is of another kind, or holds a field that does not exist.
+pub fn from_document(document: Value) -> anyhow::Result<Known> {
     let text = |field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let crds = custom_resources();
     let Some(crd) = crds.iter().find(|it| it.spec.names.kind == text("kind")) else {

@@ -1,73 +1,51 @@
-//! From an observation to a finding. Total: data that are missing, short, stale, partial or odd give
+//! From observations to findings. Total: data that are missing, short, stale, partial or odd give
 //! `Inconclusive(why)`, a value, and never lead to a restart.
 //!
-//! Each signal is judged at several scales at once, from the whole window down to an eighth of it, so that a long
-//! window does not make a fast leak late. What the figures mean together is decided in [`super::diagnose`].
+//! Each signal is judged at several scales at once ([`windows`]), each window by itself ([`rise`]); what the figures
+//! mean together is decided in [`super::diagnose`], and what the pods of one workload say about each other in
+//! [`peers`].
+
+mod peers;
+mod rise;
+mod windows;
 
 use jiff::Timestamp;
 
+pub use rise::{Need, Rise, Rises, Strength};
+pub use windows::{Counter, Load, Window};
+
 use crate::{
     decide::{
-        Evidence, Finding, Observation, Policy, Reading, Sample, Verdict, Why,
+        Evidence, Finding, Observation, Policy, Reading, Verdict, Why,
         diagnose::{Facts, diagnose},
-        forecast,
         observation::Measured,
-        series::{floors, increase, interval, largest_gap, since},
-        stats::{Trend, trend},
+        scales::{Scale, scales},
     },
     signals::Signal,
 };
 
-/// Buckets that a scale is cut into. More would cost time and win nothing: the trend test is quadratic.
-const BUCKETS: f64 = 48.0;
-/// Fewer buckets than this are not judged: short series inflate the size of the trend test (1.3 % at z = 3 for ten
-/// points of AR(1) noise with φ = 0.95, against 0.3 % for twenty), and ten seconds is how often kubelets measure.
-pub const MIN_BUCKETS: usize = 15;
-/// The scales, as shares of the time that can be judged.
-const SCALES: [f64; 3] = [1.0, 1.0 / 3.0, 1.0 / 9.0];
-/// The least share of the samples that a scale should have by the usual distance between them.
-const COVERAGE: f64 = 0.7;
-/// No shorter silence is a gap, seconds: kubelets stretch the time between two measurements to 15 s as they please.
-const MIN_GAP: f64 = 20.0;
-/// The confidence of slope intervals.
-const SLOPE_CONFIDENCE: f64 = 0.95;
-/// A rise whose last third is flatter than this share of the whole is over, or saturates.
-const STILL_RISING: f64 = 0.35;
+/// Open connections must grow by this share of their level at the window's start: pools breathe.
+const GROWTH_SHARE: f64 = 0.25;
+/// Memory growth below this share of the limit, or below so many bytes without a limit, does not matter.
+const MEMORY_SHARE: f64 = 0.02;
+const MEMORY_BYTES: f64 = 8.0 * 1_048_576.0;
+/// Goroutines that must have come.
+const GOROUTINES: f64 = 30.0;
+/// What only counts is counted for at least so long, seconds.
+const LEAST_RECENT: f64 = 300.0;
+/// What only counts is counted for this part of the window.
+const RECENT_SHARE: f64 = 48.0;
 
-/// How a signal moved at the scale that shows its rise best.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rise {
-    /// Trend of the floors.
-    pub trend: Trend,
-    /// p-value of an upward trend, corrected for the number of scales that were looked at.
-    pub p_value: f64,
-    /// Growth of the floors over the scale, in the signal's unit.
-    pub growth: f64,
-    /// Floor at the scale's start.
-    pub start: f64,
-    /// Newest sample.
-    pub now: f64,
-    /// Where the scale begins, Unix seconds.
-    pub from: f64,
-    /// Its length, seconds.
-    pub span: f64,
-    /// Whether its last third rises, too.
-    pub still_rising: bool,
-}
-
-impl Rise {
-    /// Whether the rise is beyond doubt and goes on.
-    #[must_use]
-    pub fn is_significant(&self, max_p_value: f64) -> bool {
-        self.p_value <= max_p_value && self.still_rising && self.growth > 0.0
-    }
-}
-
-/// Judges one subject.
+/// Judges containers. Those of one workload are judged together; the findings are in the observations' order.
 #[must_use]
-pub fn assess(policy: &Policy, observation: &Observation, now: Timestamp) -> Finding {
+pub fn assess(policy: &Policy, observations: &[Observation], now: Timestamp) -> Vec<Finding> {
+    let alone: Vec<Finding> = observations.iter().map(|it| assess_one(policy, it, now)).collect();
+    peers::compared(policy, alone)
+}
+
+fn assess_one(policy: &Policy, observation: &Observation, now: Timestamp) -> Finding {
     let (verdict, evidence) = match facts(policy, observation, now) {
-        Ok(facts) => (diagnose(policy, &facts), facts.evidence),
+        Ok(facts) => diagnose(policy, &facts),
         Err((why, evidence)) => (Verdict::Inconclusive(why), *evidence),
     };
     let sources = observation
@@ -90,7 +68,7 @@ const DECISIVE: [Signal; 7] = [
 
 type Doubt = (Why, Box<Evidence>);
 
-fn facts(policy: &Policy, observation: &Observation, now: Timestamp) -> Result<Facts, Doubt> {
+fn facts<'a>(policy: &Policy, observation: &'a Observation, now: Timestamp) -> Result<Facts<'a>, Doubt> {
     let now = now.as_duration().as_secs_f64();
     let evidence = levels(observation);
     let doubt = |why| (why, Box::new(evidence.clone()));
@@ -104,31 +82,55 @@ fn facts(policy: &Policy, observation: &Observation, now: Timestamp) -> Result<F
         return Err(doubt(Why::NoData));
     }
     let from = judged_from(policy, observation, now).map_err(doubt)?;
-    let rise = |signal| observation.measured(signal).map(|it| best_rise(signal, it, from, now)).transpose();
+    let look = Look { scales: scales(policy.window), from, now, loads: loads(observation) };
+    let least_memory = observation.target.memory_limit.map_or(MEMORY_BYTES, |it| it * MEMORY_SHARE);
+    let connections = Need { least: policy.connection_growth, share: GROWTH_SHARE };
     // A short history of what merely confirms is the same as none: it withholds confirmation, not the judgement.
-    let confirming =
-        |signal| rise(signal).or_else(|why| if matches!(why, Why::TooShort { .. }) { Ok(None) } else { Err(why) });
-    let connections = rise(Signal::OpenConnections).map_err(doubt)?;
-    let memory = confirming(Signal::Memory).map_err(doubt)?;
-    let goroutines = confirming(Signal::Goroutines).map_err(doubt)?;
-    let span_from = connections.as_ref().map_or(from, |it| it.from);
-    let counted = |signal| observation.measured(signal).map(|it| increase(since(&it.samples, span_from)));
-    let mut facts = Facts {
-        opened: counted(Signal::ConnectionsOpened),
-        failed: counted(Signal::ConnectionsFailed),
-        calls: counted(Signal::Calls),
-        served: counted(Signal::CallsServed),
-        keepalive_violations: counted(Signal::KeepaliveViolations),
-        direction_blind: open.is_some_and(|it| it.direction_blind),
-        service: observation.target.service.clone(),
-        judged_for: now - from,
-        connections,
-        memory,
-        goroutines,
-        evidence,
+    let confirming = |signal, least| match look.at(signal, observation.measured(signal), Need { least, share: 0.0 }) {
+        Err(Why::TooShort { .. } | Why::Gaps { .. }) => Ok(None),
+        other => other,
     };
-    facts.evidence = completed(policy, &facts, observation);
-    Ok(facts)
+    Ok(Facts {
+        connections: look.at(Signal::OpenConnections, open, connections).map_err(doubt)?,
+        memory: confirming(Signal::Memory, least_memory).map_err(doubt)?,
+        goroutines: confirming(Signal::Goroutines, GOROUTINES).map_err(doubt)?,
+        observation,
+        counters: observation
+            .signals
+            .keys()
+            .filter(|it| it.is_counter())
+            .filter_map(|it| Some((*it, Counter::all(observation.measured(*it)?))))
+            .collect(),
+        direction_blind: open.is_some_and(|it| it.direction_blind),
+        now,
+        from,
+        recent: (policy.window.as_secs_f64() / RECENT_SHARE).max(LEAST_RECENT).min(now - from),
+        evidence,
+    })
+}
+
+/// How everything is looked at.
+struct Look {
+    scales: [Scale; 5],
+    from: f64,
+    now: f64,
+    loads: Vec<Counter>,
+}
+
+impl Look {
+    fn at(&self, signal: Signal, measured: Option<&Measured>, need: Need) -> Result<Option<Rises>, Why> {
+        let Some(measured) = measured else { return Ok(None) };
+        let windows = windows::windows(signal, measured, &self.scales, self.from, self.now)?;
+        let load = |it: &Window| if self.loads.is_empty() { None } else { Load::in_window(&self.loads, it) };
+        let newest = measured.samples.last().map_or(0.0, |it| it.value);
+        Ok(Some(rise::rises(&windows, load, need, newest)))
+    }
+}
+
+/// What the container had to do: calls made, or, where it makes none, calls served.
+fn loads(observation: &Observation) -> Vec<Counter> {
+    let counter = |signal| observation.measured(signal).map(Counter::all);
+    counter(Signal::Calls).or_else(|| counter(Signal::CallsServed)).unwrap_or_default()
 }
 
 /// The figures that need no trend.
@@ -143,47 +145,9 @@ fn levels(observation: &Observation) -> Evidence {
     }
 }
 
-/// The figures that follow from trends.
-fn completed(policy: &Policy, facts: &Facts, observation: &Observation) -> Evidence {
-    let significant = |rise: &Option<Rise>| rise.clone().filter(|it| it.is_significant(policy.max_p_value));
-    let (connections, memory) = (significant(&facts.connections), significant(&facts.memory));
-    let forecast = memory
-        .as_ref()
-        .zip(observation.target.memory_limit)
-        .and_then(|(rise, limit)| forecast::forecast(rise.now, limit, &rise.trend));
-    let bytes = connections
-        .as_ref()
-        .zip(memory.as_ref())
-        .map(|(conns, memory)| memory.trend.slope.per_second / conns.trend.slope.per_second);
-    Evidence {
-        connections: facts.connections.as_ref().map(|it| it.trend),
-        opened: facts.opened_or_grown(policy),
-        calls: facts.calls,
-        calls_per_connection: facts.calls_per_connection(policy),
-        goroutine_trend: facts.goroutines.as_ref().map(|it| it.trend),
-        memory_trend: facts.memory.as_ref().map(|it| it.trend),
-        bytes_per_connection: bytes,
-        forecast,
-        witnesses: witnesses(observation, connections.is_some(), memory.is_some()),
-        span: Some(facts.connections.as_ref().map_or(facts.judged_for, |it| it.span)),
-        ..facts.evidence.clone()
-    }
-}
-
-/// Who besides the application saw something grow.
-fn witnesses(observation: &Observation, connections: bool, memory: bool) -> Vec<String> {
-    let vouched = |signal, rises: bool| {
-        observation
-            .measured(signal)
-            .filter(|it| rises && it.witnessed)
-            .map(|it| format!("{} ({})", it.source, signal.name()))
-    };
-    [vouched(Signal::OpenConnections, connections), vouched(Signal::Memory, memory)].into_iter().flatten().collect()
-}
-
 /// From when on the subject is judged, Unix seconds: its start plus the warm-up, at most the window ago.
 fn judged_from(policy: &Policy, observation: &Observation, now: f64) -> Result<f64, Why> {
-    let first = |signal| observation.measured(signal).and_then(|it| it.samples.first()).map(|it| it.at);
+    let first = |signal| observation.measured(signal).and_then(first_at);
     let seen = [Signal::OpenConnections, Signal::ConnectionsOpened, Signal::Memory].into_iter().filter_map(first);
     let started = observation.target.started.unwrap_or_else(|| seen.fold(now, f64::min));
     let warm = started + policy.warm_up.as_secs_f64();
@@ -193,66 +157,10 @@ fn judged_from(policy: &Policy, observation: &Observation, now: f64) -> Result<f
     Ok(warm.max(now - policy.window.as_secs_f64()))
 }
 
-/// The rise at the scale that shows it best, among the scales that have data enough.
-///
-/// # Errors
-/// No scale has.
-fn best_rise(signal: Signal, measured: &Measured, from: f64, now: f64) -> Result<Rise, Why> {
-    let mut best: Option<Rise> = None;
-    let mut doubt = None;
-    let mut looked_at = 0.0;
-    for share in SCALES {
-        match rise(signal, measured, now - (now - from) * share, now) {
-            Ok(rise) => {
-                looked_at += 1.0;
-                if best.as_ref().is_none_or(|it| rise.trend.z > it.trend.z) {
-                    best = Some(rise);
-                }
-            }
-            // The longest scale says best what is missing; but a gap in it is forgiven by a shorter one.
-            Err(why) => doubt = doubt.or(Some(why)),
-        }
-    }
-    match best {
-        Some(rise) => Ok(Rise { p_value: (rise.p_value * looked_at).min(1.0), ..rise }),
-        None => Err(doubt.unwrap_or(Why::TooShort { signal, have: 0, need: MIN_BUCKETS })),
-    }
-}
-
-fn rise(signal: Signal, measured: &Measured, from: f64, now: f64) -> Result<Rise, Why> {
-    let samples = since(&measured.samples, from);
-    let too_short = |have| Why::TooShort { signal, have, need: MIN_BUCKETS };
-    let step = interval(samples).ok_or(too_short(samples.len()))?;
-    let width = ((now - from) / BUCKETS).max(step);
-    let floors = floors(samples, width);
-    if floors.len() < MIN_BUCKETS {
-        return Err(too_short(floors.len()));
-    }
-    let gap = largest_gap(samples);
-    // Scrapes come a little early or late; two missing in a row are a gap.
-    if gap > (2.5 * step).max(2.0 * width).max(MIN_GAP) || (samples.len() as f64) < COVERAGE * (now - from) / step {
-        return Err(Why::Gaps { signal, gap: gap.max(samples.first().map_or(0.0, |it| it.at - from)) });
-    }
-    measure(&floors, samples.last().map_or(0.0, |it| it.value)).ok_or(too_short(floors.len()))
-}
-
-fn measure(floors: &[Sample], now: f64) -> Option<Rise> {
-    let (first, last) = (floors.first()?, floors.last()?);
-    let at: Vec<f64> = floors.iter().map(|it| it.at - first.at).collect();
-    let values: Vec<f64> = floors.iter().map(|it| it.value).collect();
-    let trend = trend(&at, &values, SLOPE_CONFIDENCE)?;
-    let third = floors.len() - floors.len() / 3;
-    let tail = super::stats::theil_sen(&at[third..], &values[third..], SLOPE_CONFIDENCE);
-    Some(Rise {
-        p_value: trend.p_value,
-        growth: trend.slope.per_second * (last.at - first.at),
-        start: trend.slope.intercept.min(first.value),
-        now,
-        from: first.at,
-        span: last.at - first.at,
-        still_rising: tail.is_some_and(|it| it.per_second > STILL_RISING * trend.slope.per_second),
-        trend,
-    })
+/// When the first thing known of a signal was measured.
+fn first_at(measured: &Measured) -> Option<f64> {
+    let levels = measured.levels.iter().filter_map(|it| it.points.first()).map(|it| it.at);
+    measured.samples.first().map(|it| it.at).into_iter().chain(levels).reduce(f64::min)
 }
 
 #[cfg(test)]

@@ -1,252 +1,254 @@
 //! What the figures mean together: the seven diagnoses, and the doubts that forbid one.
 //!
-//! The order of the questions is the order of trust: what is counted per call is asked before what merely grows.
+//! The order of the questions is the order of trust: what is counted per call is asked before what merely grows. The
+//! figures come from [`super::assess`], the sentences from [`words`]; the law of the idle plateau is in [`idle`].
 
-use std::time::Duration;
+mod idle;
+mod words;
+
+use std::collections::BTreeMap;
 
 use crate::{
-    api::print_duration,
-    decide::{Confidence, Diagnosis, Evidence, Growth, Policy, Verdict, Why, assess::Rise},
+    decide::{
+        Confidence, Diagnosis, Evidence, Forecast, Growth, Observation, Policy, Verdict, Why,
+        assess::{Counter, Rise, Rises, Strength},
+        forecast,
+    },
     signals::Signal,
 };
 
-/// Open connections must grow by this share of their level at the scale's start: pools breathe.
-const GROWTH_SHARE: f64 = 0.25;
 /// Memory per leaked connection, bytes: below, memory grows for another reason; above, too. Measured for grpc-go 1.45
 /// to 1.85: 19 kB (1.85 plaintext) to 111 kB (1.45), with room for TLS and other runtimes.
 const BYTES_PER_CONNECTION: std::ops::RangeInclusive<f64> = 2_048.0..=1_048_576.0;
 /// Goroutines per open connection. Measured for grpc-go 1.45 to 1.85: a server's has 3; a client's has 5 since 1.56,
 /// and 3 before. So 5 tells a client, and 3 tells nothing.
 const CLIENT_GOROUTINES: f64 = 4.5;
-/// Goroutines that an idled, unclosed channel keeps.
-const IDLED_GOROUTINES: f64 = 3.0;
-/// Memory growth below this share of the limit does not matter yet.
-const MEMORY_SHARE: f64 = 0.02;
 /// A rise this sure is not called healthy, even though it is not called a finding either.
 const DOUBTFUL_P_VALUE: f64 = 0.01;
 /// Events before a rate of failures or rejections is believed.
 const MIN_EVENTS: f64 = 5.0;
+/// Connections that are opened and closed at least so often, per second, are churn; a server that limits the age of
+/// connections makes fewer.
+const CHURN_RATE: f64 = 1.0 / 120.0;
+/// Without calls a pool that follows the day cannot be told from a leak, unless the whole day is seen, seconds,
+const DAY: f64 = 20.0 * 3_600.0;
+/// or this part of the window, if that is shorter.
+const DAY_SHARE: f64 = 4.0;
 
 /// The figures of one subject.
-#[derive(Clone, Debug)]
-pub struct Facts {
+pub struct Facts<'a> {
+    /// What was seen.
+    pub observation: &'a Observation,
     /// Open connections.
-    pub connections: Option<Rise>,
+    pub connections: Option<Rises>,
     /// Memory, bytes.
-    pub memory: Option<Rise>,
+    pub memory: Option<Rises>,
     /// Goroutines.
-    pub goroutines: Option<Rise>,
-    /// Connections opened in the judged scale.
-    pub opened: Option<f64>,
-    /// Connection attempts that failed in it.
-    pub failed: Option<f64>,
-    /// Calls made in it.
-    pub calls: Option<f64>,
-    /// Calls received in it.
-    pub served: Option<f64>,
-    /// Connections rejected because of keepalive in it.
-    pub keepalive_violations: Option<f64>,
+    pub goroutines: Option<Rises>,
+    /// What was counted.
+    pub counters: BTreeMap<Signal, Vec<Counter>>,
     /// Whether open connections include inbound ones.
     pub direction_blind: bool,
-    /// The Service in front of the pod.
-    pub service: Option<String>,
-    /// How long the subject has been judged, seconds.
-    pub judged_for: f64,
-    /// The same figures for people.
+    /// When it was seen, Unix seconds.
+    pub now: f64,
+    /// From when on it is judged, Unix seconds.
+    pub from: f64,
+    /// How long what only counts is counted, seconds.
+    pub recent: f64,
+    /// The figures that need no trend.
     pub evidence: Evidence,
 }
 
-impl Facts {
-    /// The rise of open connections, if it is beyond doubt and large enough to matter.
+impl Facts<'_> {
+    fn counted(&self, signal: Signal, from: f64, to: f64) -> Option<f64> {
+        Counter::grown(self.counters.get(&signal)?, from, to)
+    }
+
+    fn recently(&self, signal: Signal) -> Option<f64> {
+        self.counted(signal, self.now - self.recent, self.now)
+    }
+
+    /// Whether the counter grows in each third of the recent time.
+    fn keeps_growing(&self, signal: Signal) -> bool {
+        let third = self.recent / 3.0;
+        let grows = |part: f64| {
+            let from = self.now - self.recent + part * third;
+            self.counted(signal, from, from + third).is_some_and(|it| it > 0.0)
+        };
+        [0.0, 1.0, 2.0].into_iter().all(grows)
+    }
+
+    fn knows_load(&self) -> bool {
+        self.counters.contains_key(&Signal::Calls)
+            || self.direction_blind && self.counters.contains_key(&Signal::CallsServed)
+    }
+
+    /// The rise of open connections, if it is beyond doubt.
     fn leak(&self, policy: &Policy) -> Option<&Rise> {
-        self.connections.as_ref().filter(|it| it.is_significant(policy.max_p_value) && matters(policy, it))
+        let rises = self.connections.as_ref()?;
+        let sure = |it: &&Rise| it.is_significant(policy.max_p_value);
+        if self.knows_load() {
+            return rises.best(0.0).filter(sure);
+        }
+        let day = DAY.min(policy.window.as_secs_f64() / DAY_SHARE);
+        rises.best(day).filter(sure).or_else(|| {
+            // Patience: memory that runs out before long does not wait for the day to end.
+            let near = self.forecast().is_some_and(|it| it.expected <= self.now - self.from);
+            rises.best(0.0).filter(sure).filter(|_| near)
+        })
     }
 
-    /// Connections opened: counted, or at least as many as are open now and were not before.
-    pub(super) fn opened_or_grown(&self, policy: &Policy) -> Option<f64> {
-        self.opened.or_else(|| self.leak(policy).map(|it| it.growth))
+    fn sure<'a>(rises: Option<&'a Rises>, policy: &Policy) -> Option<&'a Rise> {
+        rises.and_then(|it| it.best(0.0)).filter(|it| it.is_significant(policy.max_p_value))
     }
 
-    /// Calls per opened connection. `None` when either is unknown or too few were opened to say.
-    pub(super) fn calls_per_connection(&self, policy: &Policy) -> Option<f64> {
-        let opened = self.opened_or_grown(policy).filter(|it| *it >= policy.connection_growth)?;
-        self.calls.filter(|it| *it > 0.0).map(|calls| calls / opened)
+    fn forecast(&self) -> Option<Forecast> {
+        let rise = self.memory.as_ref()?.best(0.0).filter(|it| it.still_rising)?;
+        forecast::forecast(rise.now, self.evidence.memory_limit?, &rise.trend)
     }
 
-    fn dials_per_call(&self, policy: &Policy) -> bool {
-        self.calls_per_connection(policy).is_some_and(|it| it < policy.calls_per_connection)
-    }
-
-    fn rises(rise: Option<&Rise>, policy: &Policy) -> bool {
-        rise.is_some_and(|it| it.is_significant(policy.max_p_value))
+    /// Calls per opened connection between two times. `None` when either is unknown or too few were opened to say.
+    fn calls_per_connection(&self, policy: &Policy, opened: f64, from: f64) -> Option<f64> {
+        let calls = self.counted(Signal::Calls, from, self.now).filter(|it| *it > 0.0)?;
+        (opened >= policy.connection_growth).then(|| calls / opened)
     }
 }
 
-/// Whether open connections grew by enough to matter, beyond doubt or not.
-fn matters(policy: &Policy, rise: &Rise) -> bool {
-    rise.growth >= policy.connection_growth.max(GROWTH_SHARE * rise.start)
+/// The verdict, and the figures behind it.
+pub fn diagnose(policy: &Policy, facts: &Facts<'_>) -> (Verdict, Evidence) {
+    let leak = facts.leak(policy);
+    let evidence = evidence(policy, facts, leak);
+    let verdict = leak
+        .map(|leak| leaking(policy, facts, leak, &evidence))
+        .or_else(|| rejected(facts))
+        .or_else(|| unreachable(facts))
+        .or_else(|| idle::left_behind(policy, facts, &evidence))
+        .or_else(|| churn(policy, facts))
+        .or_else(|| memory_elsewhere(policy, facts, &evidence))
+        .or_else(|| doubtful(facts))
+        .unwrap_or(Verdict::Healthy);
+    (verdict, evidence)
 }
 
-/// The verdict.
-pub fn diagnose(policy: &Policy, facts: &Facts) -> Verdict {
-    if let Some(leak) = facts.leak(policy) {
-        return leaking(policy, facts, leak);
+fn evidence(policy: &Policy, facts: &Facts<'_>, leak: Option<&Rise>) -> Evidence {
+    let memory = Facts::sure(facts.memory.as_ref(), policy);
+    let since = leak.map_or(facts.now - facts.recent, |it| it.from);
+    let opened = facts.counted(Signal::ConnectionsOpened, since, facts.now);
+    let grown = opened.or(leak.map(|it| it.growth));
+    let vouched = |signal, rises: bool| {
+        let measured = facts.observation.measured(signal).filter(|it| rises && it.witnessed)?;
+        Some(format!("{} ({})", measured.source, signal.name()))
+    };
+    let witnesses = [vouched(Signal::OpenConnections, leak.is_some()), vouched(Signal::Memory, memory.is_some())];
+    Evidence {
+        connections: leak.map(|it| it.trend),
+        opened,
+        calls: facts.counted(Signal::Calls, since, facts.now),
+        calls_per_connection: grown.and_then(|it| facts.calls_per_connection(policy, it, since)),
+        goroutine_trend: Facts::sure(facts.goroutines.as_ref(), policy).map(|it| it.trend),
+        memory_trend: memory.map(|it| it.trend),
+        bytes_per_connection: leak
+            .zip(memory)
+            .map(|(leak, memory)| memory.trend.slope.per_second / leak.trend.slope.per_second),
+        forecast: memory.and_then(|_| facts.forecast()),
+        witnesses: witnesses.into_iter().flatten().collect(),
+        span: Some(leak.map_or(facts.recent, |it| it.span)),
+        ..facts.evidence.clone()
     }
-    if facts.keepalive_violations.is_some_and(|it| it >= MIN_EVENTS) {
-        let count = facts.keepalive_violations.unwrap_or_default();
-        return counted(
-            Diagnosis::KeepaliveRejected,
-            format!("the server closed {count:.0} connections because of too many pings {}", within(facts)),
-        );
-    }
-    if let Some(message) = unreachable(facts) {
-        return counted(Diagnosis::TargetUnreachable, message);
-    }
-    if let Some(verdict) = residue(policy, facts) {
-        return verdict;
-    }
-    if facts.opened.is_some() && facts.dials_per_call(policy) {
-        return counted(
-            Diagnosis::ConnectionChurn,
-            format!("connections are opened and closed again: {}", ratio(policy, facts)),
-        );
-    }
-    if let Some(verdict) = memory_elsewhere(policy, facts) {
-        return verdict;
-    }
-    doubtful(policy, facts).map_or(Verdict::Healthy, Verdict::Inconclusive)
 }
 
 /// Open connections rise. Is it the client's doing, and do calls or memory confirm it?
-fn leaking(policy: &Policy, facts: &Facts, leak: &Rise) -> Verdict {
-    if let Some(serves) = may_be_inbound(facts) {
+fn leaking(policy: &Policy, facts: &Facts<'_>, leak: &Rise, evidence: &Evidence) -> Verdict {
+    if let Some(serves) = may_be_inbound(facts, leak) {
         return Verdict::Inconclusive(Why::DirectionUnknown { serves });
     }
-    let confidence = Confidence::from_p_value(leak.p_value);
-    let rise = describe_connections(leak);
-    if facts.dials_per_call(policy) {
-        let message = format!("{rise}, {}{}", ratio(policy, facts), describe_memory(policy, facts));
-        return Verdict::Growing(Growth { diagnosis: Diagnosis::DialPerCall, confidence, message });
+    let growth = |diagnosis, message| {
+        let confidence = Confidence::from_p_value(leak.p_value);
+        Verdict::Growing(Growth { diagnosis, confidence, strength: leak.strength(), message })
+    };
+    if evidence.calls_per_connection.is_some_and(|it| it < policy.calls_per_connection) {
+        return growth(Diagnosis::DialPerCall, words::dials_per_call(leak, evidence));
     }
-    // Without a telling ratio the rise alone may be a pool that follows load: memory or goroutines must confirm it.
-    let explained = facts.evidence.bytes_per_connection.is_some_and(|it| BYTES_PER_CONNECTION.contains(&it));
-    if explained || Facts::rises(facts.goroutines.as_ref(), policy) {
-        let message = format!("{rise}{}", describe_memory(policy, facts));
-        return Verdict::Growing(Growth { diagnosis: Diagnosis::ConnectionLeak, confidence, message });
+    // Without a telling ratio the rise alone may be a pool that follows load: memory or goroutines must confirm it,
+    // or load must be known, so that what follows it has been taken off.
+    let explained = evidence.bytes_per_connection.is_some_and(|it| BYTES_PER_CONNECTION.contains(&it));
+    let confirmed = explained || evidence.goroutine_trend.is_some();
+    if confirmed || facts.knows_load() && leak.strength() >= Strength::Alertable {
+        return growth(Diagnosis::ConnectionLeak, words::leaks(leak, evidence));
     }
-    Verdict::Inconclusive(Why::Unclear { signal: Signal::Memory, confidence: sureness(facts.memory.as_ref()) })
+    let confidence = sureness(facts.memory.as_ref().and_then(|it| it.best(0.0)));
+    Verdict::Inconclusive(Why::Unclear { signal: Signal::Memory, confidence })
 }
 
 /// Whether rising sockets may be those of the pod's own clients, and why it is taken for a server.
-fn may_be_inbound(facts: &Facts) -> Option<String> {
+fn may_be_inbound(facts: &Facts<'_>, leak: &Rise) -> Option<String> {
     if !facts.direction_blind {
         return None;
     }
-    let serves = match (&facts.service, facts.served.filter(|it| *it > 0.0)) {
-        (_, Some(served)) => format!("it served {served:.0} gRPC calls {}", within(facts)),
+    let served = facts.counted(Signal::CallsServed, leak.from, facts.now).filter(|it| *it > 0.0);
+    let serves = match (&facts.observation.target.service, served) {
+        (_, Some(served)) => format!("it served {served:.0} gRPC calls {}", words::within(leak.span)),
         (Some(service), None) => format!("it stands behind Service {service}"),
         (None, None) => return None,
     };
-    let per_connection = facts
-        .goroutines
-        .as_ref()
-        .zip(facts.connections.as_ref())
-        .map(|(goroutines, connections)| goroutines.trend.slope.per_second / connections.trend.slope.per_second);
+    let goroutines = facts.goroutines.as_ref().and_then(|it| it.best(0.0));
+    let per_connection = goroutines.map(|it| it.trend.slope.per_second / leak.trend.slope.per_second);
     if per_connection.is_some_and(|it| it >= CLIENT_GOROUTINES) { None } else { Some(serves) }
 }
 
-fn unreachable(facts: &Facts) -> Option<String> {
-    let failed = facts.failed.filter(|it| *it >= MIN_EVENTS)?;
-    let succeeded = facts.opened.unwrap_or_default();
-    (failed > succeeded)
-        .then(|| format!("{failed:.0} connection attempts failed and {succeeded:.0} succeeded {}", within(facts)))
+fn rejected(facts: &Facts<'_>) -> Option<Verdict> {
+    let count = facts.recently(Signal::KeepaliveViolations).filter(|it| *it >= MIN_EVENTS)?;
+    Some(counted(Diagnosis::KeepaliveRejected, words::rejected(count, facts.recent)))
 }
 
-/// Connections are flat, but goroutines pile up and the client is known to dial per call.
-fn residue(policy: &Policy, facts: &Facts) -> Option<Verdict> {
-    let rise = facts.goroutines.as_ref().filter(|it| it.is_significant(policy.max_p_value))?;
-    let opened = facts.opened.filter(|_| facts.dials_per_call(policy))?;
-    let residue = rise.growth / opened;
-    // A channel that was closed leaves nothing; one that idled out leaves its three goroutines.
-    (residue >= 0.5 * IDLED_GOROUTINES).then(|| {
-        Verdict::Growing(Growth {
-            diagnosis: Diagnosis::IdleChannelResidue,
-            confidence: Confidence::from_p_value(rise.p_value),
-            message: format!(
-                "open connections do not rise, but goroutines do, by {:.0} {}: {residue:.1} for each of {opened:.0} \
-                 channels that were opened{}",
-                rise.growth,
-                within(facts),
-                describe_memory(policy, facts)
-            ),
-        })
-    })
+fn unreachable(facts: &Facts<'_>) -> Option<Verdict> {
+    let failed = facts.recently(Signal::ConnectionsFailed).filter(|it| *it >= MIN_EVENTS)?;
+    let opened = facts.recently(Signal::ConnectionsOpened).unwrap_or_default();
+    (failed > opened && facts.keeps_growing(Signal::ConnectionsFailed))
+        .then(|| counted(Diagnosis::TargetUnreachable, words::unreachable(failed, opened, facts.recent)))
+}
+
+fn churn(policy: &Policy, facts: &Facts<'_>) -> Option<Verdict> {
+    let opened = facts.recently(Signal::ConnectionsOpened)?;
+    let each = facts.calls_per_connection(policy, opened, facts.now - facts.recent)?;
+    let calls = facts.recently(Signal::Calls)?;
+    let often = opened >= CHURN_RATE * facts.recent && facts.keeps_growing(Signal::ConnectionsOpened);
+    (often && each < policy.calls_per_connection)
+        .then(|| counted(Diagnosis::ConnectionChurn, words::churns(opened, calls, each, facts.recent)))
 }
 
 /// Memory rises towards its limit while connections are known not to.
-fn memory_elsewhere(policy: &Policy, facts: &Facts) -> Option<Verdict> {
-    let rise = facts.memory.as_ref().filter(|it| it.is_significant(policy.max_p_value))?;
+fn memory_elsewhere(policy: &Policy, facts: &Facts<'_>, evidence: &Evidence) -> Option<Verdict> {
+    let rise = Facts::sure(facts.memory.as_ref(), policy)?;
     facts.connections.as_ref()?;
-    let limit = facts.evidence.memory_limit?;
-    let forecast = facts.evidence.forecast.as_ref()?;
+    let forecast = evidence.forecast.as_ref()?;
     // Patience: a cache that fills looks like a leak. Never extrapolate further than was observed.
     let near = forecast.expected <= rise.span.min(policy.time_to_memory_limit.as_secs_f64());
-    (near && rise.growth >= MEMORY_SHARE * limit).then(|| {
+    near.then(|| {
         Verdict::Growing(Growth {
             diagnosis: Diagnosis::MemoryLeakElsewhere,
             confidence: Confidence::from_p_value(rise.p_value),
-            message: format!("connections do not rise{}", describe_memory(policy, facts)),
+            strength: rise.strength(),
+            message: format!("connections do not rise{}", words::memory(evidence)),
         })
     })
 }
 
 /// A rise that is too likely for `Healthy` and not sure enough for a finding.
-fn doubtful(policy: &Policy, facts: &Facts) -> Option<Why> {
-    let rise = facts.connections.as_ref()?;
-    (matters(policy, rise) && rise.still_rising && rise.p_value <= DOUBTFUL_P_VALUE)
-        .then(|| Why::Unclear { signal: Signal::OpenConnections, confidence: sureness(Some(rise)) })
+fn doubtful(facts: &Facts<'_>) -> Option<Verdict> {
+    let rise = facts.connections.as_ref()?.best(0.0)?;
+    (rise.still_rising && rise.p_value <= DOUBTFUL_P_VALUE).then(|| {
+        let why = Why::Unclear { signal: Signal::OpenConnections, confidence: sureness(Some(rise)) };
+        Verdict::Inconclusive(why)
+    })
 }
 
 /// A finding that rests on counted events, not on a trend: they happened.
 fn counted(diagnosis: Diagnosis, message: String) -> Verdict {
-    Verdict::Growing(Growth { diagnosis, confidence: Confidence::from_p_value(0.0), message })
+    let (confidence, strength) = (Confidence::from_p_value(0.0), Strength::Certain);
+    Verdict::Growing(Growth { diagnosis, confidence, strength, message })
 }
 
 fn sureness(rise: Option<&Rise>) -> f64 {
     rise.map_or(0.0, |it| Confidence::from_p_value(it.p_value).percent())
-}
-
-fn within(facts: &Facts) -> String {
-    format!("in {}", print_seconds(facts.connections.as_ref().map_or(facts.judged_for, |it| it.span)))
-}
-
-fn print_seconds(seconds: f64) -> String {
-    print_duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
-}
-
-fn describe_connections(leak: &Rise) -> String {
-    format!(
-        "open connections rose from {:.0} to {:.0} in {} ({:.0} per hour)",
-        leak.start.max(0.0),
-        leak.now,
-        print_seconds(leak.span),
-        leak.trend.slope.per_second * 3_600.0
-    )
-}
-
-fn ratio(policy: &Policy, facts: &Facts) -> String {
-    let opened = facts.opened_or_grown(policy).unwrap_or_default();
-    let calls = facts.calls.unwrap_or_default();
-    let each = facts.calls_per_connection(policy).unwrap_or_default();
-    format!("{opened:.0} connections opened for {calls:.0} calls: one per {each:.1} calls")
-}
-
-fn describe_memory(policy: &Policy, facts: &Facts) -> String {
-    let Some(rise) = facts.memory.as_ref().filter(|it| it.is_significant(policy.max_p_value)) else {
-        return String::new();
-    };
-    let rate = format!("; memory rises by {:.1} MiB per hour", rise.trend.slope.per_second * 3_600.0 / 1_048_576.0);
-    let limit =
-        facts.evidence.forecast.as_ref().map(|it| format!(" and reaches its limit in {}", print_seconds(it.expected)));
-    rate + &limit.unwrap_or_default()
 }

@@ -96,6 +96,9 @@ pub fn owned(mut targets: Vec<Target>, answers: &[Answer]) -> Vec<Target> {
         let top = |it: &Workload| {
             sets.get(&(namespace.as_str(), it.name.as_str())).filter(|_| it.kind == "ReplicaSet").cloned()
         };
+        // A ReplicaSet is called after its Deployment and the hash of its template.
+        let set = owner.filter(|it| it.kind == "ReplicaSet");
+        target.revision = set.and_then(|it| it.name.rsplit_once('-')).map(|(_, hash)| hash.to_owned());
         target.workload = owner.map(|it| top(it).unwrap_or_else(|| it.clone()));
     }
     targets
@@ -134,6 +137,7 @@ mod tests {
         let series = vec![Series { labels, samples: vec![Sample { at: 995.0, value }] }];
         Answer {
             source: catalog::sources(signal).remove(source),
+            width: None,
             result: Ok(Arc::new(Matrix { series, warnings: vec![] })),
         }
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::print_duration,
-    decide::{Forecast, Target, stats::Trend},
+    decide::{Forecast, Strength, Target, stats::Trend},
     signals::Signal,
 };
 
@@ -306,6 +306,8 @@ pub struct Growth {
     pub diagnosis: Diagnosis,
     /// How sure.
     pub confidence: Confidence,
+    /// How much it is worth.
+    pub strength: Strength,
     /// The evidence in one sentence.
     pub message: String,
 }

@@ -3,11 +3,7 @@
 //! Nothing is ever added up that might be counted twice, nothing of a dead incarnation is kept, and what is odd is
 //! named, not repaired.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -15,15 +11,20 @@ use crate::{
     decide::{
         Matrix, Observation, Reading, Sample, Series, Target, Why,
         observation::Measured,
-        series::{clean, interval, since},
+        scales::BUCKETS,
+        series::{Level, clean, interval, since, unwrapped, value_at},
     },
     signals::{Merge, Signal, Source, Witness},
 };
 
 /// Samples may be this far ahead of us before a clock is called wrong, seconds.
 const SKEW: f64 = 5.0;
-/// No series is stale before this age, seconds: kubelets measure every 10 to 15 s, and some are scraped once a minute.
-const MIN_STALE: f64 = 60.0;
+/// No series is stale before this age, seconds: kubelets measure every 10 to 15 s, some are scraped once a minute, and
+/// clocks of nodes differ by two minutes in earnest.
+const MIN_STALE: f64 = 180.0;
+/// Two tellings of one figure may differ by so much, in the figure's unit, and by this share of it.
+const SAME: f64 = 2.0;
+const SAME_SHARE: f64 = 0.05;
 
 /// Why a query has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,21 +76,25 @@ impl FailureKind {
 pub struct Answer {
     /// Who was asked.
     pub source: Source,
+    /// The width of the buckets that the backend was asked for. `None`: raw samples.
+    pub width: Option<Duration>,
     /// The answer.
     pub result: Result<Arc<Matrix>, QueryFailure>,
 }
 
-/// One observation per target. `answers` are in order of preference within a signal.
+/// One observation per target. `answers` are in order of preference within a signal; buckets may stand anywhere.
 #[must_use]
 pub fn gather(answers: &[Answer], targets: Vec<Target>, window: Duration, now: Timestamp) -> Vec<Observation> {
-    let indexed: Vec<Indexed<'_>> = answers.iter().map(Indexed::new).collect();
+    let (raw, coarse): (Vec<&Answer>, Vec<&Answer>) = answers.iter().partition(|it| it.width.is_none());
+    let raw: Vec<Indexed<'_>> = raw.into_iter().map(Indexed::new).collect();
+    let coarse: Vec<Indexed<'_>> = coarse.into_iter().map(Indexed::new).collect();
     let observe = |target: Target| {
         let mut signals = BTreeMap::new();
-        for answer in &indexed {
+        for answer in &raw {
             let known = signals.entry(answer.source.signal).or_insert(Reading::Absent);
             // Only a source that has nothing hands over to the next one. Doubt stays doubt.
             if *known == Reading::Absent {
-                *known = answer.read(&target, now);
+                *known = answer.read(&target, &coarse, now);
             }
         }
         Observation { target, signals, window, at: now }
@@ -97,22 +102,71 @@ pub fn gather(answers: &[Answer], targets: Vec<Target>, window: Duration, now: T
     targets.into_iter().map(observe).collect()
 }
 
+/// One signal of one life of a container, as one source tells it.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// The signal.
+    pub signal: Signal,
+    /// The samples and who told them.
+    pub measured: Measured,
+}
+
+impl Run {
+    /// The samples from one time to another as a reading at the latter.
+    pub fn reading(&self, from: f64, now: f64) -> Reading {
+        let all = &self.measured.samples;
+        let samples = &all[..all.partition_point(|it| it.at <= now)];
+        let samples = since(samples, from);
+        match aged(self.signal, samples, now) {
+            _ if samples.is_empty() => Reading::Absent,
+            Some(why) => Reading::Unusable(why),
+            None => {
+                let whole = |it: &Level| {
+                    let points = it.between(f64::NEG_INFINITY, now);
+                    Level { width: it.width, points: points[points.len().saturating_sub(BUCKETS)..].to_vec() }
+                };
+                let levels = self.measured.levels.iter().map(whole).collect();
+                let Measured { source, witnessed, direction_blind, .. } = &self.measured;
+                let (source, witnessed, direction_blind) = (source.clone(), *witnessed, *direction_blind);
+                Reading::Usable(Measured { source, samples: samples.to_vec(), levels, witnessed, direction_blind })
+            }
+        }
+    }
+}
+
+/// Every run of one life of a container, from `life.0` up to but without `life.1`, in the answers' order, or why a
+/// source's series cannot be used.
+pub(super) fn runs(answers: &[Indexed<'_>], target: &Target, life: (f64, f64)) -> Vec<(Signal, Result<Run, Why>)> {
+    let run = |it: &Indexed<'_>| {
+        let signal = it.source.signal;
+        match it.merged(target, life) {
+            Ok(None) => None,
+            Ok(Some((samples, series))) => {
+                Some((signal, Ok(Run { signal, measured: it.measured(samples, series, target) })))
+            }
+            Err(why) => Some((signal, Err(why))),
+        }
+    };
+    answers.iter().filter_map(run).collect()
+}
+
 /// An answer whose series can be found by pod.
-struct Indexed<'a> {
+pub(super) struct Indexed<'a> {
     source: &'a Source,
+    width: Option<Duration>,
     doubt: Option<Why>,
     by_pod: BTreeMap<(&'a str, &'a str), Vec<&'a Series>>,
 }
 
 impl<'a> Indexed<'a> {
-    fn new(answer: &'a Answer) -> Self {
-        let Answer { source, result } = answer;
-        let signal = source.signal;
+    pub fn new(answer: &'a Answer) -> Self {
+        let Answer { source, width, result } = answer;
+        let (signal, width) = (source.signal, *width);
         let matrix = match result {
             Ok(matrix) => matrix,
             Err(failure) => {
                 let doubt = Some(Why::QueryFailed { signal, reason: failure.to_string() });
-                return Self { source, doubt, by_pod: BTreeMap::new() };
+                return Self { source, width, doubt, by_pod: BTreeMap::new() };
             }
         };
         let label =
@@ -132,51 +186,97 @@ impl<'a> Indexed<'a> {
             }
             None => None,
         };
-        Self { source, doubt, by_pod }
+        Self { source, width, doubt, by_pod }
     }
 
-    fn read(&self, target: &Target, now: Timestamp) -> Reading {
-        if let Some(why) = &self.doubt {
-            return Reading::Unusable(why.clone());
-        }
-        match self.merged(target) {
+    /// What it tells.
+    pub const fn signal(&self) -> Signal {
+        self.source.signal
+    }
+
+    /// The series about a target, of all its lives; none when they cannot be told from others'.
+    pub fn told(&self, target: &Target) -> Vec<&'a Series> {
+        self.about(target).unwrap_or_default()
+    }
+
+    fn read(&self, target: &Target, coarse: &[Indexed<'_>], now: Timestamp) -> Reading {
+        let usable = || -> Result<Option<Measured>, Why> {
+            if let Some(why) = &self.doubt {
+                return Err(why.clone());
+            }
+            let life = (life_start(target), f64::INFINITY);
+            let Some((samples, series)) = self.merged(target, life)? else { return Ok(None) };
+            if let Some(why) = aged(self.source.signal, &samples, now.as_duration().as_secs_f64()) {
+                return Err(why);
+            }
+            let mut measured = self.measured(samples, series, target);
+            for buckets in coarse.iter().filter(|it| it.source == self.source) {
+                measured.levels.extend(buckets.level(target)?);
+            }
+            Ok(Some(measured))
+        };
+        match usable() {
             Ok(None) => Reading::Absent,
+            Ok(Some(measured)) => Reading::Usable(measured),
             Err(why) => Reading::Unusable(why),
-            Ok(Some((samples, series))) => match self.aged(&samples, now) {
-                Some(why) => Reading::Unusable(why),
-                None => Reading::Usable(Measured {
-                    source: self.source.name.clone(),
-                    samples,
-                    witnessed: self.source.witness == Witness::Platform || scraped_from(series, target),
-                    direction_blind: self.source.direction_blind,
-                }),
-            },
         }
     }
 
-    /// The samples of the target's current life as one run, and one of the series they come from.
-    fn merged(&self, target: &Target) -> Result<Option<(Vec<Sample>, &'a Series)>, Why> {
+    fn measured(&self, samples: Vec<Sample>, series: &Series, target: &Target) -> Measured {
+        Measured {
+            source: self.source.name.clone(),
+            samples,
+            levels: Vec::new(),
+            witnessed: self.source.witness == Witness::Platform || scraped_from(series, target),
+            direction_blind: self.source.direction_blind,
+        }
+    }
+
+    /// What the backend computed per bucket, without the bucket in which the life began.
+    fn level(&self, target: &Target) -> Result<Option<Level>, Why> {
+        let Some(width) = self.width.map(|it| it.as_secs_f64()) else { return Ok(None) };
+        if let Some(why) = &self.doubt {
+            return Err(why.clone());
+        }
+        let points = self.merged(target, (life_start(target) + width, f64::INFINITY))?;
+        Ok(points.map(|(points, _)| Level { width, points }))
+    }
+
+    /// The samples of one life of the target as one run, and one of the series they come from.
+    fn merged(&self, target: &Target, (from, to): (f64, f64)) -> Result<Option<(Vec<Sample>, &'a Series)>, Why> {
         let signal = self.source.signal;
         let bad = |what| Why::BadValues { signal, what };
-        let mut runs: Vec<(&Series, Vec<Sample>)> = Vec::new();
+        let mut parts: BTreeMap<Vec<(&str, &str)>, Vec<(&'a Series, Vec<Sample>)>> = BTreeMap::new();
         for series in self.about(target)? {
-            let samples =
-                since(&clean(&series.samples, signal.is_counter()).map_err(bad)?, life_start(target)).to_vec();
+            let samples = clean(&series.samples).map_err(bad)?;
+            let samples = since(&samples[..samples.partition_point(|it| it.at < to)], from).to_vec();
             if !samples.is_empty() {
-                runs.push((series, samples));
+                parts.entry(self.identity(series)).or_default().push((series, samples));
             }
         }
-        let identities: BTreeSet<Vec<(&str, &str)>> = runs.iter().map(|(it, _)| self.identity(it)).collect();
-        if identities.len() > 1 {
-            return Err(Why::Duplicates { signal, source: self.source.name.clone(), count: identities.len() });
+        let count = parts.len();
+        let mut tellings = parts.into_values().map(|parts| self.joined(&parts));
+        let Some(mut best) = tellings.next() else { return Ok(None) };
+        for other in tellings {
+            // A pair of Prometheus servers, or two jobs, tell the same story twice; the fuller telling is kept.
+            if !same_story(&best.0, &other.0, signal.is_counter()) {
+                return Err(Why::Duplicates { signal, source: self.source.name.clone(), count });
+            }
+            if other.0.len() > best.0.len() {
+                best = other;
+            }
         }
-        let Some((first, _)) = runs.first() else { return Ok(None) };
-        let first: &Series = first;
+        Ok(Some(best))
+    }
+
+    /// The parts of one telling as one run.
+    fn joined(&self, parts: &[(&'a Series, Vec<Sample>)]) -> (Vec<Sample>, &'a Series) {
+        let runs = parts.iter().map(|(_, samples)| samples.as_slice());
         let samples = match self.source.merge {
-            Merge::SumOver(_) => sum(runs.iter().map(|(_, samples)| samples.as_slice()), signal.is_counter()),
-            Merge::NewestOf(_) | Merge::One => newest(runs.iter().map(|(_, samples)| samples.as_slice())),
+            Merge::SumOver(_) => sum(runs, self.source.signal.is_counter()),
+            Merge::NewestOf(_) | Merge::One => newest(runs),
         };
-        Ok(Some((samples, first)))
+        (samples, parts[0].0)
     }
 
     /// The series about one container.
@@ -215,18 +315,36 @@ impl<'a> Indexed<'a> {
         let counts = |name: &str| name != "__name__" && !free.contains(&name);
         series.labels.iter().filter(|(name, _)| counts(name)).map(|(n, v)| (n.as_str(), v.as_str())).collect()
     }
+}
 
-    fn aged(&self, samples: &[Sample], now: Timestamp) -> Option<Why> {
-        let signal = self.source.signal;
-        let now = now.as_duration().as_secs_f64();
-        let age = now - samples.last()?.at;
-        let stale = (2.5 * interval(samples).unwrap_or(MIN_STALE)).max(MIN_STALE);
-        match age {
-            age if age < -SKEW => Some(Why::Future { signal }),
-            age if age > stale => Some(Why::Stale { signal, age }),
-            _ => None,
-        }
+fn aged(signal: Signal, samples: &[Sample], now: f64) -> Option<Why> {
+    let age = now - samples.last()?.at;
+    let stale = (2.5 * interval(samples).unwrap_or(MIN_STALE)).max(MIN_STALE);
+    match age {
+        age if age < -SKEW => Some(Why::Future { signal }),
+        age if age > stale => Some(Why::Stale { signal, age }),
+        _ => None,
     }
+}
+
+/// Whether two runs measure the same thing: where they overlap, they say nearly the same nearly always.
+fn same_story(a: &[Sample], b: &[Sample], counter: bool) -> bool {
+    let (a, b) = if counter { (unwrapped(a), unwrapped(b)) } else { (a.to_vec(), b.to_vec()) };
+    let (Some(first), Some(last)) = (b.first(), b.last()) else { return true };
+    let step = interval(&b).unwrap_or(0.0);
+    // Unwrapped counters begin at zero where their own samples do.
+    let offset =
+        if counter { value_at(&b, a[0].at).unwrap_or(0.0) - value_at(&a, b[0].at).unwrap_or(0.0) } else { 0.0 };
+    let overlapping = a.iter().filter(|it| first.at <= it.at && it.at <= last.at);
+    let (mut agree, mut differ) = (0_usize, 0_usize);
+    for sample in overlapping {
+        // Between two samples anything the neighbours allow may have been measured.
+        let near = [-step, 0.0, step].map(|shift| value_at(&b, sample.at + shift).unwrap_or(sample.value) - offset);
+        let slack = SAME + SAME_SHARE * sample.value.abs();
+        let (low, high) = near.iter().fold((f64::MAX, f64::MIN), |(low, high), it| (low.min(*it), high.max(*it)));
+        if low - slack <= sample.value && sample.value <= high + slack { agree += 1 } else { differ += 1 }
+    }
+    differ * 10 <= agree
 }
 
 /// Samples from before this time belong to an earlier life, Unix seconds.

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 
 use crate::{
     api::WorkloadRef,
-    decide::{Why, series::Sample},
+    decide::{
+        Why,
+        series::{Level, Sample},
+    },
     signals::Signal,
 };
 
@@ -85,8 +88,10 @@ pub enum Reading {
 pub struct Measured {
     /// The source's name.
     pub source: String,
-    /// The samples, of the current life only.
+    /// The newest samples, of the current life only.
     pub samples: Vec<Sample>,
+    /// What is known from further back, per bucket, of the current life only.
+    pub levels: Vec<Level>,
     /// Whether somebody other than the pod's owner vouches for them.
     pub witnessed: bool,
     /// Whether inbound connections are counted, too.

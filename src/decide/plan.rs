@@ -17,9 +17,10 @@ pub use marks::concerns;
 pub use restart::may_be_disturbed;
 
 use crate::{
-    api::{AlertRecord, AnnotatedWorkload, Mode},
+    api::{AlertRecord, AnnotatedWorkload, Mode, Offender},
     decide::{
-        Confidence, Diagnosis, Evidence, Finding, Growth, History, Past, Policy, Subject, Target, Verdict, Workload,
+        Confidence, Diagnosis, Evidence, Finding, Growth, History, Past, Policy, Strength, Subject, Target, Verdict,
+        Workload, looks::Looks, scales::look_distance,
     },
 };
 
@@ -88,8 +89,13 @@ pub struct Case {
     pub evidence: Evidence,
     /// Since when.
     pub since: Timestamp,
-    /// The newest evaluation could not judge it; the last known finding stands, and never leads to a restart.
+    /// The newest evaluation could not judge it or missed it; the last known finding stands, and never leads to a
+    /// restart.
     pub standing: bool,
+    /// What the newest looks saw.
+    pub looks: Looks,
+    /// Whether two looks have agreed since it began.
+    pub confirmed: bool,
     /// The steps that the policy lists.
     pub rungs: Vec<Rung>,
 }
@@ -162,29 +168,41 @@ pub fn plan(policy: &Policy, findings: &[Finding], history: &History, now: Times
 
 fn case(policy: &Policy, finding: &Finding, history: &History, now: Timestamp) -> Option<Case> {
     let past = history.past.get(&finding.target.subject);
-    let (growth, standing) = match &finding.verdict {
-        Verdict::Growing(growth) => (growth.clone(), false),
-        Verdict::Inconclusive(_) => (remembered(past?)?, true),
-        Verdict::Healthy => return None,
+    let before = past.map(|it| looks_of(&it.offender)).unwrap_or_default();
+    let distance = look_distance(policy.window, policy.interval);
+    let (growth, standing, looks) = match &finding.verdict {
+        Verdict::Growing(growth) => (growth.clone(), false, before.with(Some(growth.strength), now, distance)),
+        Verdict::Inconclusive(_) => (remembered(past?)?, true, before),
+        Verdict::Healthy => (remembered(past?)?, true, before.with(None, now, distance)),
     };
+    if looks.are_clean() {
+        return None;
+    }
     let mut case = Case {
         target: finding.target.clone(),
         growth,
         evidence: finding.evidence.clone(),
         since: past.map_or(now, |it| it.since).min(now),
         standing,
+        confirmed: looks.confirm(Strength::Alertable) || past.is_some_and(|it| it.offender.confirmed),
+        looks,
         rungs: Vec::new(),
     };
     case.rungs = ladder(policy, &case, history, now);
     Some(case)
 }
 
-/// The last known finding of somebody who cannot be judged now.
+fn looks_of(offender: &Offender) -> Looks {
+    Looks::of(&offender.looks, offender.looked_at.as_ref().map(|it| it.0))
+}
+
+/// The last known finding of somebody who cannot be judged now, or was missed.
 fn remembered(past: &Past) -> Option<Growth> {
     let diagnosis = Diagnosis::ALL.into_iter().find(|it| it.name() == past.offender.diagnosis)?;
     Some(Growth {
         diagnosis,
         confidence: Confidence::from_p_value(1.0 - past.offender.confidence / 100.0),
+        strength: Strength::Suspected,
         message: past.offender.message.clone(),
     })
 }
@@ -196,10 +214,15 @@ fn ladder(policy: &Policy, case: &Case, history: &History, now: Timestamp) -> Ve
         restart: None,
     };
     let annotate = policy.annotate_after.map(|after| plain(Remediation::Annotate, after));
-    let alert = policy.alert.as_ref().map(|rule| plain(Remediation::Alert, rule.after));
+    let alert = policy.alert.as_ref().map(|rule| {
+        let decided = confirmed(case, Strength::Alertable).and_then(|()| waited(case.since, rule.after, now));
+        let decision = decided.map_or_else(Decision::Withheld, |()| Decision::Do);
+        Rung { remediation: Remediation::Alert, decision, restart: None }
+    });
     let restart = policy.restart.as_ref().map(|rule| {
-        let decided =
-            waited(case.since, rule.after, now).and_then(|()| restart::decide(policy, rule, case, history, now));
+        let decided = waited(case.since, rule.after, now)
+            .and_then(|()| restart::decide(policy, rule, case, history, now))
+            .and_then(|how| confirmed(case, Strength::Certain).map(|()| how));
         let (decision, restart) = match decided {
             Ok(how) => (Decision::Do, Some(how)),
             Err(because) => (Decision::Withheld(because), None),
@@ -207,6 +230,12 @@ fn ladder(policy: &Policy, case: &Case, history: &History, now: Timestamp) -> Ve
         Rung { remediation: Remediation::Restart, decision, restart }
     });
     [annotate, alert, restart].into_iter().flatten().collect()
+}
+
+/// Whether looks agree. What was confirmed once may go on being said; a restart asks again.
+fn confirmed(case: &Case, strength: Strength) -> Result<(), Because> {
+    let agreed = if strength == Strength::Certain { case.looks.confirm(strength) } else { case.confirmed };
+    if agreed { Ok(()) } else { Err(Because::NotConfirmed { looks: case.looks.hits(strength) }) }
 }
 
 fn waited(since: Timestamp, after: Duration, now: Timestamp) -> Result<(), Because> {

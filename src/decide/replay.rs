@@ -4,15 +4,25 @@
 //! It does not read files or ask servers ([`Recording::new`] takes what was read), and it does not pretend that a
 //! restart would have changed what was recorded after it: every remediation is counted, none takes effect.
 
+mod stage;
+mod tracks;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    decide::{Answer, Diagnosis, Forecast, Matrix, Policy, Series},
+    api::Mode,
+    decide::{Answer, Diagnosis, Forecast, Matrix, Policy, Series, Workload},
     signals::{MatchOp, Query, Signal, Source, catalog},
 };
+
+use stage::Stage;
+use tracks::Track;
+
+/// No evaluations are closer together than this.
+const LEAST_STEP: Duration = Duration::from_secs(1);
 
 /// What was recorded: every series that says something, sorted by the source that says it.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +48,7 @@ impl Recording {
         }
         let answer = |(source, series): (Source, Vec<Series>)| Answer {
             source,
+            width: None,
             result: Ok(Arc::new(Matrix { series, warnings: Vec::new() })),
         };
         let answers = sorted.into_iter().filter(|(_, series)| !series.is_empty()).map(answer).collect();
@@ -134,6 +145,30 @@ pub fn replay(
     step: Duration,
     progress: &mut dyn FnMut(f64),
 ) -> Replayed {
-    let _ = (policy, name, recording, from, to, step, progress);
-    Replayed::default()
+    let policy = Policy { mode: Mode::Enforce, suspend: false, ..policy.clone() };
+    let tracks = Track::all(&policy, recording);
+    let mut replayed = Replayed { containers: tracks.len(), ..Replayed::default() };
+    let mut stages: BTreeMap<(&str, Option<&Workload>, &str), Vec<&Track>> = BTreeMap::new();
+    for track in &tracks {
+        let (subject, workload) = (&track.target().subject, track.target().workload.as_ref());
+        let alone = if workload.is_some() { "" } else { subject.pod.as_str() };
+        stages.entry((&subject.namespace, workload, alone)).or_default().push(track);
+    }
+    let count = stages.len() as f64;
+    for (done, tracks) in stages.into_values().enumerate() {
+        progress(done as f64 / count);
+        let mut stage = Stage::new(&policy, name, tracks);
+        let mut now = from;
+        while now <= to {
+            stage.evaluate(now, &mut replayed);
+            let Ok(next) = now.checked_add(step.max(LEAST_STEP)) else { break };
+            now = next;
+        }
+    }
+    progress(1.0);
+    replayed.events.sort_by(|a, b| {
+        let key = |it: &Event| (it.at, it.namespace.clone(), it.pod.clone(), it.container.clone());
+        key(a).cmp(&key(b))
+    });
+    replayed
 }

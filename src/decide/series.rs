@@ -30,12 +30,11 @@ pub struct Matrix {
     pub warnings: Vec<String>,
 }
 
-/// Puts samples in time order and drops exact repetitions of a timestamp.
+/// Puts samples in time order and drops exact repetitions of a timestamp. Nothing that we read can be negative.
 ///
 /// # Errors
-/// A value is NaN or infinite, a counter (`counter`) is negative, or one timestamp has two values: the name of the
-/// trouble, for a person.
-pub fn clean(samples: &[Sample], counter: bool) -> Result<Vec<Sample>, &'static str> {
+/// A value is NaN, infinite or negative, or one timestamp has two values: the name of the trouble, for a person.
+pub fn clean(samples: &[Sample]) -> Result<Vec<Sample>, &'static str> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(|a, b| a.at.total_cmp(&b.at));
     let mut clean: Vec<Sample> = Vec::with_capacity(sorted.len());
@@ -43,8 +42,8 @@ pub fn clean(samples: &[Sample], counter: bool) -> Result<Vec<Sample>, &'static 
         if !sample.at.is_finite() || !sample.value.is_finite() {
             return Err("a value is NaN or infinite");
         }
-        if counter && sample.value < 0.0 {
-            return Err("a counter is negative");
+        if sample.value < 0.0 {
+            return Err("a value is negative");
         }
         match clean.last() {
             Some(last) if last.at.total_cmp(&sample.at).is_eq() => {
@@ -86,16 +85,64 @@ pub fn since(samples: &[Sample], at: f64) -> &[Sample] {
     &samples[samples.partition_point(|it| it.at < at)..]
 }
 
-/// The lowest sample of each bucket of `width` seconds, at that sample's time; empty buckets are left out.
-/// Floors remove the saw-teeth of garbage collection. Samples must be in time order.
+/// The values of a signal at the ends of buckets of one width. Bucket ends are whole multiples of the width, so that
+/// the same bucket has the same points whoever cuts it and whenever.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Level {
+    /// The width, seconds.
+    pub width: f64,
+    /// One point per bucket that has samples, at the bucket's end.
+    pub points: Vec<Sample>,
+}
+
+impl Level {
+    /// Cuts samples, which must be in time order, into buckets `(end - width, end]`: a gauge's floor, which removes the
+    /// saw-teeth of garbage collection, or a counter's last value. The last bucket may be incomplete.
+    #[must_use]
+    pub fn of(samples: &[Sample], width: f64, counter: bool) -> Self {
+        let end = |it: &Sample| (it.at / width).ceil() * width;
+        let value = |run: &[Sample]| {
+            let values = run.iter().map(|it| it.value);
+            if counter { values.last() } else { values.reduce(f64::min) }
+        };
+        let point = |run: &[Sample]| Some(Sample { at: end(run.first()?), value: value(run)? });
+        let same = |a: &Sample, b: &Sample| end(a).total_cmp(&end(b)).is_eq();
+        Self { width, points: samples.chunk_by(same).filter_map(point).collect() }
+    }
+
+    /// The points of whole buckets between two times.
+    #[must_use]
+    pub fn between(&self, from: f64, to: f64) -> &[Sample] {
+        let begin = self.points.partition_point(|it| it.at - self.width < from);
+        let end = self.points.partition_point(|it| it.at <= to);
+        &self.points[begin.min(end)..end]
+    }
+}
+
+/// A counter as its growth since the first sample; a fall counts as a restart from zero.
 #[must_use]
-pub fn floors(samples: &[Sample], width: f64) -> Vec<Sample> {
-    let Some(first) = samples.first() else { return Vec::new() };
-    let bucket = |it: &Sample| ((it.at - first.at) / width).floor();
-    samples
-        .chunk_by(|a, b| bucket(a).total_cmp(&bucket(b)).is_eq())
-        .filter_map(|run| run.iter().min_by(|a, b| a.value.total_cmp(&b.value)).copied())
-        .collect()
+pub fn unwrapped(samples: &[Sample]) -> Vec<Sample> {
+    let mut total = 0.0;
+    let mut before = samples.first().map_or(0.0, |it| it.value);
+    let grown = |it: &Sample| {
+        total += if it.value < before { it.value } else { it.value - before };
+        before = it.value;
+        Sample { at: it.at, value: total }
+    };
+    samples.iter().map(grown).collect()
+}
+
+/// The value at a time by linear interpolation; before the first and after the last sample, theirs. `None` without
+/// samples. Samples must be in time order.
+#[must_use]
+pub fn value_at(samples: &[Sample], at: f64) -> Option<f64> {
+    let after = samples.partition_point(|it| it.at < at);
+    match (after.checked_sub(1).map(|it| samples[it]), samples.get(after)) {
+        (Some(a), Some(b)) => Some(a.value + (b.value - a.value) * ((at - a.at) / (b.at - a.at))),
+        (Some(only), None) => Some(only.value),
+        (None, Some(only)) => Some(only.value),
+        (None, None) => None,
+    }
 }
 
 #[cfg(test)]
@@ -109,17 +156,16 @@ mod tests {
     #[test]
     fn samples_out_of_order_are_put_in_order_and_repetitions_dropped() {
         let mixed = samples(&[(2.0, 5.0), (1.0, 4.0), (2.0, 5.0)]);
-        assert_eq!(clean(&mixed, true), Ok(samples(&[(1.0, 4.0), (2.0, 5.0)])));
+        assert_eq!(clean(&mixed), Ok(samples(&[(1.0, 4.0), (2.0, 5.0)])));
     }
 
     #[test]
     fn values_that_cannot_be_measured_are_refused() {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            assert!(clean(&samples(&[(1.0, bad)]), false).is_err());
+            assert!(clean(&samples(&[(1.0, bad)])).is_err());
         }
-        assert!(clean(&samples(&[(1.0, -1.0)]), true).is_err());
-        assert!(clean(&samples(&[(1.0, -1.0)]), false).is_ok());
-        assert!(clean(&samples(&[(1.0, 1.0), (1.0, 2.0)]), false).is_err());
+        assert!(clean(&samples(&[(1.0, -1.0)])).is_err());
+        assert!(clean(&samples(&[(1.0, 1.0), (1.0, 2.0)])).is_err());
     }
 
     #[test]
@@ -129,9 +175,25 @@ mod tests {
     }
 
     #[test]
-    fn floors_take_the_lowest_sample_of_each_bucket_and_skip_empty_ones() {
-        let saw = samples(&[(0.0, 5.0), (5.0, 3.0), (10.0, 9.0), (15.0, 4.0), (40.0, 7.0)]);
-        assert_eq!(floors(&saw, 10.0), samples(&[(5.0, 3.0), (15.0, 4.0), (40.0, 7.0)]));
+    fn a_level_has_the_floor_of_each_bucket_at_its_end_and_skips_empty_ones() {
+        let saw = samples(&[(1.0, 5.0), (5.0, 3.0), (10.0, 9.0), (15.0, 4.0), (40.0, 7.0), (41.0, 6.0)]);
+        let level = Level::of(&saw, 10.0, false);
+        assert_eq!(level.points, samples(&[(10.0, 3.0), (20.0, 4.0), (40.0, 7.0), (50.0, 6.0)]));
+        assert_eq!(level.between(10.0, 45.0), &level.points[1..3], "whole buckets only");
+        assert_eq!(Level::of(&saw, 10.0, true).points[0].value, 9.0, "a counter's last value");
+    }
+
+    #[test]
+    fn an_unwrapped_counter_never_falls() {
+        let reset = samples(&[(0.0, 10.0), (1.0, 15.0), (2.0, 3.0), (3.0, 4.0)]);
+        assert_eq!(unwrapped(&reset).iter().map(|it| it.value).collect::<Vec<_>>(), [0.0, 5.0, 8.0, 9.0]);
+    }
+
+    #[test]
+    fn between_samples_values_are_interpolated_and_outside_they_stay() {
+        let two = samples(&[(10.0, 1.0), (20.0, 3.0)]);
+        assert_eq!([5.0, 10.0, 15.0, 25.0].map(|at| value_at(&two, at)), [1.0, 1.0, 2.0, 3.0].map(Some));
+        assert_eq!(value_at(&[], 1.0), None);
     }
 
     #[test]

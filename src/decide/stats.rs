@@ -9,21 +9,37 @@
 //! - [`trend`]: the verdict, which both tests have to support, because each alone is fooled;
 //! - [`median`], [`quantile`]: order statistics.
 
+mod fast;
 mod increment;
 mod mann_kendall;
 mod order;
 #[cfg(test)]
 mod properties;
+mod regression;
+mod small_sample;
 mod theil_sen;
 mod trend;
 
 pub use increment::increment_test;
 pub use mann_kendall::{MannKendall, mann_kendall, mann_kendall_hamed_rao};
 pub use order::{median, quantile};
+pub use regression::{Constrained, Quadratic, constrained, quadratic};
 pub use theil_sen::{Slope, theil_sen};
-pub use trend::{Trend, trend};
+pub use trend::{Trend, growth_z, trend};
 
 use statrs::distribution::{ContinuousCDF, Normal};
+
+/// P(Z > z) of the standard normal.
+#[must_use]
+pub fn upper_tail_of(z: f64) -> f64 {
+    normal_upper_tail(z)
+}
+
+/// The z with P(Z > z) = p of the standard normal; p must lie in (0, 1).
+#[must_use]
+pub fn z_of_upper_tail(p: f64) -> f64 {
+    -normal_quantile(p)
+}
 
 /// P(Z > z) of the standard normal, without the cancellation of `1 - cdf(z)`.
 fn normal_upper_tail(z: f64) -> f64 {

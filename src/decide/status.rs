@@ -108,6 +108,7 @@ fn timeless(status: &GrpcClientPolicyStatus) -> GrpcClientPolicyStatus {
     }
     for offender in &mut status.offenders {
         offender.message.clear();
+        offender.looked_at = None;
         offender.figures.time_to_limit = None;
         offender.figures.time_to_limit_soonest = None;
     }
@@ -173,7 +174,7 @@ fn inconclusive(findings: &[Finding]) -> Vec<InconclusiveGroup> {
     groups.into_values().take(MAX_GROUPS).collect()
 }
 
-fn offender(case: &Case, outcomes: &[Outcome]) -> Offender {
+pub(super) fn offender(case: &Case, outcomes: &[Outcome]) -> Offender {
     let subject = &case.target.subject;
     Offender {
         namespace: subject.namespace.clone(),
@@ -187,6 +188,9 @@ fn offender(case: &Case, outcomes: &[Outcome]) -> Offender {
         message: case.growth.message.clone(),
         figures: figures(&case.evidence),
         standing: case.standing,
+        looks: case.looks.letters().to_owned(),
+        looked_at: case.looks.at().map(Time),
+        confirmed: case.confirmed,
         remediations: case.rungs.iter().map(|rung| remediation(case, rung, outcomes)).collect(),
     }
 }

@@ -129,7 +129,7 @@ async fn ask(
     let mut uncovered: Vec<Target> = targets.to_vec();
     for source in candidates(eyes.config, signal, policy.source(signal), scope)? {
         let result = query(eyes.prometheus, &source, policy, scope, now).await;
-        answers.push(Answer { source, result });
+        answers.push(Answer { source, width: None, result });
         if targets.is_empty() {
             continue;
         }
@@ -144,7 +144,12 @@ async fn ask(
 }
 
 /// The sources that a policy's choice stands for, best first.
-fn candidates(config: &Config, signal: Signal, name: &str, scope: &Scope) -> Result<Vec<Source>, InvalidPolicy> {
+pub(super) fn candidates(
+    config: &Config,
+    signal: Signal,
+    name: &str,
+    scope: &Scope,
+) -> Result<Vec<Source>, InvalidPolicy> {
     let of_catalog = catalog::sources(signal);
     if name == catalog::AUTO {
         return Ok(of_catalog);

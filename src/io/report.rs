@@ -332,6 +332,9 @@ mod tests {
             message: "it leaks".into(),
             figures: Figures::default(),
             standing: false,
+            looks: String::new(),
+            looked_at: None,
+            confirmed: true,
             remediations: restart.map(step).into_iter().collect(),
         }
     }

@@ -102,6 +102,21 @@ def increment(y):
     return model.fit(cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": False}).tvalues[0]
 
 
+def growth(y):
+    """The combined z: the smaller of the two tests, that of the increments as a Student t read as a normal deviate."""
+    level, drift, steps = mann_kendall(pymannkendall.hamed_rao_modification_test, y), increment(y), len(y) - 1
+    if level is None or drift is None:
+        return None
+    lags = max(steps // 8, 1)
+    weights = 1 - numpy.arange(1, lags + 1) / (lags + 1)
+    freedom = steps / (1 + 2 * numpy.sum(weights**2)) * steps / 12
+    wallace = numpy.sqrt(freedom * numpy.log1p(drift**2 / freedom)) * (8 * freedom + 1) / (8 * freedom + 3)
+    if 16 <= len(y) <= 50 and 0 < drift < 8:
+        exact = stats.norm.isf(stats.t.sf(drift, freedom))
+        assert abs(wallace - exact) < 0.02, "the approximation is one"
+    return max(0.0, min(level["z"], numpy.copysign(wallace, drift)))
+
+
 def plain(value):
     """The value with numpy's numbers turned into Python's, and what is not a number into null."""
     if isinstance(value, dict):
@@ -124,6 +139,7 @@ def case(name, t, y):
         "mann_kendall": mann_kendall(pymannkendall.original_test, y),
         "hamed_rao": None if line else mann_kendall(pymannkendall.hamed_rao_modification_test, y),
         "increment": None if line else increment(y),
+        "growth": None if line else growth(y),
         "quantiles": [[q, numpy.quantile(y, q)] for q in QUANTILES],
     })
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::*;
 use crate::{
     api::PolicyRules,
-    decide::{Diagnosis, Subject, Target, Why},
+    decide::{Diagnosis, Sample, Subject, Target, Why},
 };
 
 const NOW: f64 = 1_800_000_000.0;
@@ -55,7 +55,8 @@ impl Container {
             let ages = (0..=(self.age / STEP) as usize).map(|n| n as f64 * STEP);
             let ages = ages.filter(|it| !self.holes.contains(it) && *it >= self.age - 300.0);
             let samples = ages.map(|age| Sample { at: start + age, value: at_age(age) }).collect();
-            let measured = Measured { source: "test".into(), samples, witnessed: true, direction_blind: *blind };
+            let measured =
+                Measured { source: "test".into(), samples, levels: vec![], witnessed: true, direction_blind: *blind };
             (*signal, Reading::Usable(measured))
         };
         Observation {
@@ -84,7 +85,7 @@ impl Container {
     }
 
     fn judged(&self) -> Finding {
-        assess(&policy(), &self.observation(), now())
+        judge(&self.observation(), now())
     }
 
     fn diagnosis(&self) -> Option<Diagnosis> {
@@ -101,6 +102,10 @@ impl Container {
             other => panic!("judged: {other:?}"),
         }
     }
+}
+
+fn judge(observation: &Observation, at: Timestamp) -> Finding {
+    assess(&policy(), std::slice::from_ref(observation), at).remove(0)
 }
 
 fn now() -> Timestamp {
@@ -283,7 +288,7 @@ fn a_short_history_of_memory_withholds_the_forecast_but_not_the_finding() {
     if let Some(Reading::Usable(memory)) = observation.signals.get_mut(&Signal::Memory) {
         memory.samples = memory.samples.split_off(memory.samples.len() - 5);
     }
-    let finding = assess(&policy(), &observation, now());
+    let finding = judge(&observation, now());
     assert!(matches!(finding.verdict, Verdict::Growing(_)), "{:?}", finding.verdict);
     assert_eq!(finding.evidence.forecast, None);
 }
@@ -308,7 +313,7 @@ fn a_kubelet_that_measures_when_it_pleases_leaves_no_gaps() {
         }
         memory.samples.retain(|it| it.at <= NOW);
     }
-    let finding = assess(&policy(), &observation, now());
+    let finding = judge(&observation, now());
     assert!(finding.evidence.forecast.is_some(), "{:?}", finding.verdict);
 }
 
@@ -317,7 +322,7 @@ fn any_unusable_signal_makes_the_verdict_inconclusive() {
     let mut observation = leaky().observation();
     let stale = Why::Stale { signal: Signal::Memory, age: 100.0 };
     observation.signals.insert(Signal::Memory, Reading::Unusable(stale.clone()));
-    assert_eq!(assess(&policy(), &observation, now()).verdict, Verdict::Inconclusive(stale));
+    assert_eq!(judge(&observation, now()).verdict, Verdict::Inconclusive(stale));
 }
 
 #[test]
@@ -339,5 +344,5 @@ fn no_verdict_depends_on_the_absolute_time() {
         }
     }
     let then = Timestamp::from_second((NOW + shift) as i64).expect("a time");
-    assert_eq!(assess(&policy(), &later, then).verdict, finding.verdict);
+    assert_eq!(judge(&later, then).verdict, finding.verdict);
 }

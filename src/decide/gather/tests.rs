@@ -40,7 +40,7 @@ fn series(labels: &[(&str, &str)], values: &[(i64, f64)]) -> Series {
 
 fn read(source: Source, series: Vec<Series>, target: Target) -> Reading {
     let signal = source.signal;
-    let answers = [Answer { source, result: Ok(Arc::new(Matrix { series, warnings: vec![] })) }];
+    let answers = [Answer { source, width: None, result: Ok(Arc::new(Matrix { series, warnings: vec![] })) }];
     let observations = gather(&answers, vec![target], Duration::from_secs(300), now());
     observations[0].signals[&signal].clone()
 }
@@ -97,20 +97,29 @@ fn a_counter_part_that_ends_is_not_a_reset_and_one_that_begins_counts_from_zero(
 }
 
 #[test]
-fn two_scrapes_of_one_container_are_duplicates_and_neither_is_used() {
-    let one = series(&[("job", "a")], &[(5, 1.0)]);
-    let two = series(&[("job", "b")], &[(5, 1.0)]);
+fn two_scrapes_that_tell_the_same_story_are_one_and_the_fuller_is_read() {
+    let one = series(&[("prometheus_replica", "a")], &[(45, 10.0), (30, 11.0), (15, 12.0)]);
+    let two = series(&[("prometheus_replica", "b")], &[(50, 10.0), (35, 11.0), (20, 12.0), (5, 13.0)]);
+    assert_eq!(values(&read(sockets(), vec![one, two], target())), [10.0, 11.0, 12.0, 13.0]);
+}
+
+#[test]
+fn two_scrapes_that_differ_are_duplicates_and_neither_is_used() {
+    let one = series(&[("job", "a")], &[(20, 1.0), (5, 1.0)]);
+    let two = series(&[("job", "b")], &[(20, 900.0), (5, 900.0)]);
     assert_eq!(why(&read(sockets(), vec![one, two], target())), "Duplicates");
 }
 
 #[test]
 fn old_future_and_impossible_samples_are_named() {
     for (samples, reason) in [
-        (vec![(90, 1.0), (80, 1.0)], "Stale"),
+        (vec![(250, 1.0), (240, 1.0)], "Stale"),
         (vec![(5, 1.0), (-60, 1.0)], "ClockSkew"),
         (vec![(5, f64::NAN)], "BadValues"),
+        (vec![(5, -1.0)], "BadValues"),
     ] {
-        assert_eq!(why(&read(sockets(), vec![series(&[], &samples)], target())), reason);
+        let old = Target { started: None, ..target() };
+        assert_eq!(why(&read(sockets(), vec![series(&[], &samples)], old)), reason);
     }
 }
 
@@ -142,7 +151,7 @@ fn warnings_and_failures_spoil_the_signal_for_everybody() {
     let warned = Matrix { series: vec![], warnings: vec!["store down".into()] };
     let failed = QueryFailure { kind: FailureKind::Overloaded, message: "503".into() };
     for (result, reason) in [(Ok(Arc::new(warned)), "PartialData"), (Err(failed), "QueryFailed")] {
-        let answers = [Answer { source: sockets(), result }];
+        let answers = [Answer { source: sockets(), width: None, result }];
         let observations = gather(&answers, vec![target()], Duration::from_secs(300), now());
         assert_eq!(why(&observations[0].signals[&Signal::OpenConnections]), reason);
     }
@@ -151,7 +160,8 @@ fn warnings_and_failures_spoil_the_signal_for_everybody() {
 #[test]
 fn the_next_source_is_asked_only_where_the_better_one_has_nothing() {
     let [better, worse] = [0, 1].map(|n| catalog::sources(Signal::OpenConnections).remove(n));
-    let answer = |source, series| Answer { source, result: Ok(Arc::new(Matrix { series, warnings: vec![] })) };
+    let answer =
+        |source, series| Answer { source, width: None, result: Ok(Arc::new(Matrix { series, warnings: vec![] })) };
     let answers = [answer(better, vec![]), answer(worse, vec![series(&[], &[(5, 7.0)])])];
     let observations = gather(&answers, vec![target()], Duration::from_secs(300), now());
     let measured = observations[0].measured(Signal::OpenConnections).expect("usable");

@@ -14,7 +14,12 @@ pub enum Because {
         /// How much longer.
         remaining: Duration,
     },
-    /// The newest evaluation could not judge the subject.
+    /// Too few looks agree that the subject grows, surely enough for this step.
+    NotConfirmed {
+        /// How many of the newest three do.
+        looks: usize,
+    },
+    /// The newest evaluation could not judge the subject, or missed it.
     NotJudgedNow,
     /// A restart would not cure this.
     RestartDoesNotHelp {
@@ -112,6 +117,7 @@ impl Because {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::TooSoon { .. } => "TooSoon",
+            Self::NotConfirmed { .. } => "NotConfirmed",
             Self::NotJudgedNow => "NotJudgedNow",
             Self::RestartDoesNotHelp { .. } => "RestartDoesNotHelp",
             Self::NoSecondWitness => "NoSecondWitness",
@@ -146,6 +152,9 @@ impl fmt::Display for Because {
         match self {
             // Times that count down are left out: status would be written for nothing else.
             Self::TooSoon { .. } => f.write_str("the finding has not stood long enough"),
+            Self::NotConfirmed { looks } => {
+                write!(f, "{looks} of the last 3 looks are sure enough for this step; 2 must agree")
+            }
             Self::NotJudgedNow => f.write_str("the newest evaluation could not judge it"),
             Self::RestartDoesNotHelp { diagnosis } => write!(f, "a restart does not cure {diagnosis}"),
             Self::NoSecondWitness => {

@@ -4,7 +4,7 @@
 //! not pass it, because a jump inflates the very variance it is measured against: k equal jumps scattered at random
 //! give a z near sqrt(k). The price is power: on white noise it is much more cautious than its level says.
 
-use super::order::all_finite;
+use super::{fast::dot, order::all_finite};
 
 /// No z grows beyond a million times the root of the number of steps: the long-run standard deviation is taken as at
 /// least this share of the mean step. It keeps the z of a perfect line finite and is far below any real noise.
@@ -31,7 +31,7 @@ pub fn increment_test(y: &[f64]) -> Option<f64> {
     if y.len() < 4 || !all_finite(y) {
         return None;
     }
-    let steps: Vec<f64> = y.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let mut steps: Vec<f64> = y.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let largest = steps.iter().fold(0.0, |largest: f64, step| largest.max(step.abs()));
     if largest == 0.0 || !largest.is_finite() {
         return (largest == 0.0).then_some(0.0);
@@ -43,17 +43,21 @@ pub fn increment_test(y: &[f64]) -> Option<f64> {
     if mean == 0.0 {
         return Some(0.0);
     }
-    let noise: Vec<f64> = steps.iter().map(|step| step / largest - mean).collect();
-    let deviation = bartlett_variance(&noise, (steps.len() / 8).max(1)).sqrt();
+    for step in &mut steps {
+        *step = *step / largest - mean;
+    }
+    let deviation = bartlett_variance(&steps, lags(steps.len())).sqrt();
     Some(mean * count.sqrt() / deviation.max(LEAST_NOISE_SHARE * mean.abs()))
+}
+
+/// Over how many lags the long-run variance of `steps` steps is summed.
+pub(super) fn lags(steps: usize) -> usize {
+    (steps / 8).max(1)
 }
 
 /// The long-run variance of values with mean zero, with Bartlett weights over `lags` lags.
 fn bartlett_variance(values: &[f64], lags: usize) -> f64 {
-    let covariance = |lag: usize| -> f64 {
-        let products = values.iter().zip(&values[lag..]).map(|(a, b)| a * b);
-        products.sum::<f64>() / values.len() as f64
-    };
+    let covariance = |lag: usize| dot(values, &values[lag..]) / values.len() as f64;
     let weight = |lag: usize| 1.0 - lag as f64 / (lags + 1) as f64;
     let tail: f64 = (1..=lags).map(|lag| weight(lag) * covariance(lag)).sum();
     // Bartlett's weights make this non-negative but for rounding.

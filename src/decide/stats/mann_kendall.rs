@@ -4,8 +4,8 @@
 //! they are taken as evenly spaced in time. Neither form is safe alone: of 48 points of AR(1) noise with coefficient
 //! 0.95 and no trend, the plain test puts 27 % at z = 3 or above and the corrected one 13 %, where 0.1 % is due.
 
-use super::order::{all_finite, midranks, pairs_variance, tie_correction};
-use super::theil_sen::sen_slope;
+use super::fast::{PairSlopes, centred_ranks, dot, kendall_s};
+use super::order::{all_finite, pairs_variance, tie_correction};
 
 /// The result of a Mann-Kendall test.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,33 +70,46 @@ pub fn mann_kendall_hamed_rao(y: &[f64]) -> Option<MannKendall> {
         return None;
     }
     let plain = mann_kendall(y)?;
-    let residuals = residuals(y)?;
-    let correction = if is_rounding(&residuals, y) { 1.0 } else { hamed_rao_correction(&midranks(&residuals)) };
-    let variance = plain.variance * correction;
-    if variance > 0.0 { Some(with_variance(y.len(), plain.s, variance)) } else { Some(plain) }
+    let variance = hamed_rao_variance(y, PairSlopes::over_places(y)?.median()?, plain.variance);
+    Some(with_variance(y.len(), plain.s, variance))
 }
 
-/// Kendall's S.
-fn kendall_s(y: &[f64]) -> f64 {
-    let mut s = 0_i64;
-    for (i, earlier) in y.iter().enumerate() {
-        s += y[i + 1..].iter().map(|later| i64::from(later > earlier) - i64::from(later < earlier)).sum::<i64>();
+/// The z of [`mann_kendall_hamed_rao`] if it is positive, else 0, for finite values. The slopes are asked for once it
+/// is known that they are needed, which is not so if the series falls; `None` if they cannot be given.
+pub(super) fn rising_level(y: &[f64], sen_slope: impl FnOnce() -> Option<f64>) -> Option<f64> {
+    let s = kendall_s(y);
+    if s <= 0.0 {
+        return Some(0.0);
     }
-    s as f64
+    let plain = (pairs_variance(y.len()) - tie_correction(y)) / 18.0;
+    Some(z_of(s, hamed_rao_variance(y, sen_slope()?, plain)))
 }
 
 /// The test statistic, given S and its variance.
 fn with_variance(n: usize, s: f64, variance: f64) -> MannKendall {
-    let z = if s == 0.0 { 0.0 } else { (s - s.signum()) / variance.sqrt() };
+    let z = z_of(s, variance);
     let pairs = n as f64 * (n - 1) as f64 / 2.0;
     MannKendall { s, variance, z, p_value: 2.0 * super::normal_upper_tail(z.abs()), tau: s / pairs }
 }
 
-/// What `y` leaves over its Sen line by index, up to a constant; `None` on overflow.
-fn residuals(y: &[f64]) -> Option<Vec<f64>> {
-    let index: Vec<f64> = (1..=y.len()).map(|i| i as f64).collect();
-    let slope = sen_slope(&index, y)?;
-    Some(index.iter().zip(y).map(|(i, y)| y - i * slope).collect())
+/// S in standard deviations, with the continuity correction.
+fn z_of(s: f64, variance: f64) -> f64 {
+    if s == 0.0 { 0.0 } else { (s - s.signum()) / variance.sqrt() }
+}
+
+/// The variance of S with Hamed & Rao's correction, or without where a guard says so.
+fn hamed_rao_variance(y: &[f64], sen_slope: f64, plain: f64) -> f64 {
+    let residuals = residuals(y, sen_slope);
+    if is_rounding(&residuals, y) {
+        return plain;
+    }
+    let corrected = plain * hamed_rao_correction(&centred_ranks(&residuals));
+    if corrected > 0.0 { corrected } else { plain }
+}
+
+/// What `y` leaves over its Sen line by index, up to a constant.
+fn residuals(y: &[f64], sen_slope: f64) -> Vec<f64> {
+    (1..=y.len()).zip(y).map(|(i, y)| y - i as f64 * sen_slope).collect()
 }
 
 /// True if the residuals differ by no more than the arithmetic that made them from `y` may have added.
@@ -108,17 +121,14 @@ fn is_rounding(residuals: &[f64], y: &[f64]) -> bool {
     high - low <= y.len() as f64 * f64::EPSILON * largest
 }
 
-/// How much autocorrelation multiplies the variance of S, from the ranks of the residuals.
+/// How much autocorrelation multiplies the variance of S, from the centred ranks of the residuals.
 fn hamed_rao_correction(ranks: &[f64]) -> f64 {
     let n = ranks.len() as f64;
-    let mean = ranks.iter().sum::<f64>() / n;
-    let centred: Vec<f64> = ranks.iter().map(|rank| rank - mean).collect();
-    let power: f64 = centred.iter().map(|value| value * value).sum();
+    let power = dot(ranks, ranks);
     let significant = super::normal_quantile(0.975) / n.sqrt();
     let mut sum = 0.0;
     for lag in 1..ranks.len() {
-        let product: f64 = centred.iter().zip(&centred[lag..]).map(|(a, b)| a * b).sum();
-        let rho = product / power;
+        let rho = dot(ranks, &ranks[lag..]) / power;
         if rho.abs() > significant {
             let overlap = n - lag as f64;
             sum += overlap * (overlap - 1.0) * (overlap - 2.0) * rho;
@@ -167,8 +177,9 @@ mod tests {
     #[test]
     fn a_variance_that_would_not_be_positive_is_left_uncorrected() {
         let zigzag = [6.0, 0.0, 4.0, 1.0, 4.0, 3.0, 6.0, 4.0, 5.0, 6.0, 5.0, 8.0, 6.0];
-        let residuals = residuals(&zigzag).expect("a slope");
-        assert!(hamed_rao_correction(&midranks(&residuals)) <= 0.0, "the case is the one meant");
+        let slope = PairSlopes::over_places(&zigzag).and_then(|mut slopes| slopes.median()).expect("a slope");
+        let residuals = residuals(&zigzag, slope);
+        assert!(hamed_rao_correction(&centred_ranks(&residuals)) <= 0.0, "the case is the one meant");
         assert_eq!(mann_kendall_hamed_rao(&zigzag), mann_kendall(&zigzag));
     }
 

@@ -1,8 +1,8 @@
-//! Order statistics: median, quantiles, ranks and ties.
+//! Order statistics: median, quantiles and ties.
 //!
 //! Selection instead of sorting wherever one or two positions are enough.
 
-use std::cmp::Ordering;
+use super::fast::to_ordered;
 
 /// The median, in the unit of `values`; for an even count the mean of the two middle values (as `numpy.median`).
 ///
@@ -53,28 +53,16 @@ pub(super) fn median_in_place(values: &mut [f64]) -> Option<f64> {
     left.iter().copied().reduce(f64::max).map(|lower| f64::midpoint(lower, upper))
 }
 
-/// Ranks from 1, equal values sharing the mean of their ranks ("midranks", as `scipy.stats.rankdata`).
-pub(super) fn midranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_unstable_by(|&a, &b| compare(values[a], values[b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut before = 0;
-    for tied in order.chunk_by(|&a, &b| compare(values[a], values[b]).is_eq()) {
-        let shared = before as f64 + (tied.len() + 1) as f64 / 2.0;
-        for &index in tied {
-            ranks[index] = shared;
-        }
-        before += tied.len();
-    }
-    ranks
-}
-
 /// What ties take off 18 times the variance of Kendall's S: the sum of `k (k - 1) (2k + 5)` over groups of `k` equal
 /// values (Kendall 1975, ch. 4; Sen 1968, eq. 2.6). Without ties it is 0.
 pub(super) fn tie_correction(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(|a, b| compare(*a, *b));
-    sorted.chunk_by(|a, b| compare(*a, *b).is_eq()).map(|tied| pairs_variance(tied.len())).sum()
+    // Clocks are sorted, and adding zero makes a zero of either sign the same one.
+    if values.is_sorted_by(|earlier, later| earlier < later) {
+        return 0.0;
+    }
+    let mut sorted: Vec<i64> = values.iter().map(|value| to_ordered(value + 0.0)).collect();
+    sorted.sort_unstable();
+    sorted.chunk_by(|a, b| a == b).map(|tied| pairs_variance(tied.len())).sum()
 }
 
 /// `n (n - 1) (2n + 5)`: 18 times the variance of Kendall's S over `n` values without ties.
@@ -86,11 +74,6 @@ pub(super) fn pairs_variance(n: usize) -> f64 {
 /// True if no value is NaN or infinite.
 pub(super) fn all_finite(values: &[f64]) -> bool {
     values.iter().all(|value| value.is_finite())
-}
-
-/// The order of finite numbers, in which 0 and -0 are equal (unlike `total_cmp`).
-fn compare(a: f64, b: f64) -> Ordering {
-    a.partial_cmp(&b).unwrap_or(Ordering::Equal)
 }
 
 #[cfg(test)]
@@ -125,11 +108,6 @@ mod tests {
     fn the_median_of_huge_values_does_not_overflow() {
         assert_eq!(median(&[f64::MAX, f64::MAX]), Some(f64::MAX));
         assert_eq!(quantile(&[-f64::MAX, f64::MAX], 0.5), Some(0.0));
-    }
-
-    #[test]
-    fn equal_values_share_their_ranks() {
-        assert_eq!(midranks(&[10.0, 0.0, 10.0, -0.0]), [3.5, 1.5, 3.5, 1.5]);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //!
 //! Properties run on random input (proptest); error rates on fixed seeds, so that a failure repeats.
 
-use super::{increment_test, mann_kendall, mann_kendall_hamed_rao, normal_quantile, quantile, theil_sen, trend};
+use super::{
+    growth_z, increment_test, mann_kendall, mann_kendall_hamed_rao, normal_quantile, quantile, theil_sen, trend,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -62,6 +64,7 @@ proptest! {
             prop_assert!(test.z.is_finite() && (0.0..=1.0).contains(&test.p_value) && test.tau.abs() <= 1.0);
         }
         prop_assert!(increment_test(&y).is_none_or(f64::is_finite));
+        prop_assert!(growth_z(&y).is_none_or(|z| z.is_finite() && z >= 0.0));
         prop_assert!(quantile(&y, confidence).is_none_or(f64::is_finite));
         if let Some(trend) = trend(&t, &y, confidence) {
             prop_assert!(trend.z.is_finite() && (0.0..=0.5).contains(&trend.p_value));
@@ -139,14 +142,14 @@ impl Noise {
     }
 
     /// A stationary AR(1) series of unit variance.
-    fn autoregressive(&mut self, phi: f64) -> Vec<f64> {
+    fn autoregressive(&mut self, phi: f64, length: usize) -> Vec<f64> {
         let mut level = self.normal();
         let fresh = (1.0 - phi * phi).sqrt();
         std::iter::repeat_with(|| {
             level = phi * level + fresh * self.normal();
             level
         })
-        .take(N)
+        .take(length)
         .collect()
     }
 
@@ -163,7 +166,7 @@ fn rate(count: usize, mut case: impl FnMut() -> bool) -> f64 {
 }
 
 fn grows(y: &[f64]) -> bool {
-    trend(&clock(y.len()), y, 0.95).expect("long enough").z >= 3.0
+    growth_z(y).expect("long enough") >= 3.0
 }
 
 #[test]
@@ -186,16 +189,34 @@ fn a_shuffled_leak_rarely_looks_like_one() {
 fn autocorrelated_noise_is_rarely_called_growth() {
     let mut noise = Noise::new(2);
     for (phi, budget) in [(0.0, 0.0005), (0.5, 0.0005), (0.8, 0.0005), (0.9, 0.001), (0.95, 0.002)] {
-        let rate = rate(2000, || grows(&noise.autoregressive(phi)));
+        let rate = rate(2000, || grows(&noise.autoregressive(phi, N)));
         assert!(rate <= budget, "phi = {phi}: {rate} of the trendless series reach z = 3");
+    }
+}
+
+#[test]
+fn few_points_are_not_called_growth_more_often_than_many() {
+    let mut noise = Noise::new(4);
+    for length in [16, 17, 20, 24, 36] {
+        let mut uncorrected = 0;
+        let rate = rate(4000, || {
+            let y = noise.autoregressive(0.95, length);
+            let both = mann_kendall_hamed_rao(&y).expect("n").z.min(increment_test(&y).expect("n"));
+            uncorrected += usize::from(both >= 3.09);
+            growth_z(&y).expect("n") >= 3.09
+        });
+        assert!(rate <= 0.002, "{length} points: {rate} where 0.001 is due");
+        let uncorrected = uncorrected as f64 / 4000.0;
+        assert!(length > 20 || uncorrected > 0.002, "{length} points: without the correction {uncorrected}");
     }
 }
 
 #[test]
 fn mann_kendall_alone_would_break_that_budget() {
     let mut noise = Noise::new(2);
-    let plain = rate(1000, || mann_kendall(&noise.autoregressive(0.95)).expect("long enough").z >= 3.0);
-    let corrected = rate(1000, || mann_kendall_hamed_rao(&noise.autoregressive(0.95)).expect("long enough").z >= 3.0);
+    let plain = rate(1000, || mann_kendall(&noise.autoregressive(0.95, N)).expect("long enough").z >= 3.0);
+    let corrected =
+        rate(1000, || mann_kendall_hamed_rao(&noise.autoregressive(0.95, N)).expect("long enough").z >= 3.0);
     assert!(plain > 0.1 && corrected > 0.05, "{plain}, {corrected}");
 }
 
@@ -205,7 +226,7 @@ fn a_leak_well_above_its_noise_is_found() {
     for phi in [0.0, 0.5, 0.8] {
         let found = rate(500, || {
             let leak: Vec<f64> =
-                noise.autoregressive(phi).iter().enumerate().map(|(i, y)| y + 20.0 * i as f64 / N as f64).collect();
+                noise.autoregressive(phi, N).iter().enumerate().map(|(i, y)| y + 20.0 * i as f64 / N as f64).collect();
             grows(&leak)
         });
         assert!(found >= 0.9, "phi = {phi}: only {found} found");

@@ -4,7 +4,8 @@
 //! The interval assumes independent noise: under autocorrelation it is too narrow, which is why
 //! [`trend`](super::trend) decides by its tests and never by this interval excluding zero.
 
-use super::order::{all_finite, median, median_in_place, pairs_variance, tie_correction};
+use super::fast::PairSlopes;
+use super::order::{median, pairs_variance, tie_correction};
 
 /// A slope with its uncertainty. Units: those of `y`, per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,59 +38,40 @@ pub struct Slope {
 /// assert_eq!((slope.per_second, slope.intercept), (0.5, 1.0));
 /// ```
 pub fn theil_sen(t: &[f64], y: &[f64], confidence: f64) -> Option<Slope> {
-    if !(confidence > 0.0 && confidence < 1.0) {
-        return None;
-    }
-    let mut slopes = pairwise_slopes(t, y)?;
-    let per_second = median_in_place(&mut slopes)?;
-    let (lower, upper) = sen_interval(t, y, &mut slopes, confidence)?;
+    let slopes = from_pairs(&mut PairSlopes::over_time(t, y)?, y, tie_correction(t), confidence)?;
+    through_the_medians(t, y, slopes)
+}
+
+/// The line with a slope and its interval, both per second, through the medians of times and values (Conover 1980).
+pub(super) fn through_the_medians(t: &[f64], y: &[f64], [per_second, lower, upper]: [f64; 3]) -> Option<Slope> {
     let intercept = median(y)? - per_second * median(t)?;
     intercept.is_finite().then_some(Slope { per_second, lower, upper, intercept, n: y.len() })
 }
 
-/// The median slope alone.
-pub(super) fn sen_slope(t: &[f64], y: &[f64]) -> Option<f64> {
-    median_in_place(&mut pairwise_slopes(t, y)?)
-}
-
-/// The slopes of all pairs of points with distinct times.
-fn pairwise_slopes(t: &[f64], y: &[f64]) -> Option<Vec<f64>> {
-    if t.len() != y.len() || !all_finite(t) || !all_finite(y) {
+/// The slope and its interval from the slopes of all pairs. `tied_times` is what equal times take off the variance.
+pub(super) fn from_pairs(slopes: &mut PairSlopes, y: &[f64], tied_times: f64, confidence: f64) -> Option<[f64; 3]> {
+    if !(confidence > 0.0 && confidence < 1.0) {
         return None;
     }
-    let mut slopes = Vec::with_capacity(t.len() * t.len().saturating_sub(1) / 2);
-    for i in 0..t.len() {
-        for (later, value) in t[i + 1..].iter().zip(&y[i + 1..]) {
-            let elapsed = later - t[i];
-            if !elapsed.is_finite() {
-                return None;
-            }
-            if elapsed != 0.0 {
-                slopes.push((value - y[i]) / elapsed);
-            }
-        }
+    let variance = (pairs_variance(y.len()) - tied_times - tie_correction(y)) / 18.0;
+    if variance < 0.0 {
+        return None;
     }
-    all_finite(&slopes).then_some(slopes)
+    let median = slopes.median()?;
+    let (low, high) = sen_ranks(slopes.len(), variance, confidence);
+    let (lower, upper) = slopes.around_the_median(low, high);
+    Some([median, lower, upper])
 }
 
-/// The two order statistics of the slopes that enclose the true slope with the given confidence. With N slopes and
+/// The ranks (from 0) of the two slopes that enclose the true slope with the given confidence. With N slopes and
 /// `sigma` the standard deviation of Kendall's S they stand `z sigma / 2` ranks to either side of the middle.
-fn sen_interval(t: &[f64], y: &[f64], slopes: &mut [f64], confidence: f64) -> Option<(f64, f64)> {
-    let variance = (pairs_variance(y.len()) - tie_correction(t) - tie_correction(y)) / 18.0;
-    if variance < 0.0 || slopes.is_empty() {
-        return None;
-    }
+fn sen_ranks(slopes: usize, variance: f64, confidence: f64) -> (usize, usize) {
     let spread = super::normal_quantile(f64::midpoint(1.0, confidence)) * variance.sqrt();
-    let count = slopes.len() as f64;
+    let count = slopes as f64;
     // The rounding (half to even) and the one-off are scipy's. A cast of a negative number gives zero.
     let low = ((count - spread) / 2.0).round_ties_even() - 1.0;
-    let high = (((count + spread) / 2.0).round_ties_even() as usize).min(slopes.len() - 1);
-    let (left, &mut upper, _) = slopes.select_nth_unstable_by(high, f64::total_cmp);
-    let lower = match low as usize {
-        low if low < left.len() => *left.select_nth_unstable_by(low, f64::total_cmp).1,
-        _ => upper,
-    };
-    Some((lower, upper))
+    let high = ((count + spread) / 2.0).round_ties_even();
+    (low as usize, (high as usize).min(slopes - 1))
 }
 
 #[cfg(test)]

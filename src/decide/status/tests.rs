@@ -29,7 +29,12 @@ fn finding(pod: &str, verdict: Verdict) -> Finding {
 }
 
 fn growth(message: &str) -> Growth {
-    Growth { diagnosis: Diagnosis::DialPerCall, confidence: Confidence::from_p_value(1e-4), message: message.into() }
+    Growth {
+        diagnosis: Diagnosis::DialPerCall,
+        confidence: Confidence::from_p_value(1e-4),
+        strength: crate::decide::Strength::Certain,
+        message: message.into(),
+    }
 }
 
 fn plan(mode: Mode, cases: Vec<Case>) -> Plan {
@@ -44,6 +49,8 @@ fn case(pod: &str, message: &str, decision: Decision) -> Case {
         evidence: Evidence::default(),
         since: at(0),
         standing: false,
+        looks: crate::decide::looks::Looks::default(),
+        confirmed: true,
         rungs: vec![rung],
     }
 }

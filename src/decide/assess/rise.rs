@@ -1,0 +1,227 @@
+//! Whether one window rises: beyond its load, beyond doubt, and still.
+//!
+//! The order of the questions is the order of their cost, so that what does not rise, which is nearly everything, is
+//! done with after the first.
+
+use crate::decide::{
+    assess::windows::{Load, Window},
+    stats::{Trend, constrained, growth_z, quadratic, theil_sen, trend},
+};
+
+/// The confidence of slope intervals.
+const SLOPE_CONFIDENCE: f64 = 0.95;
+/// A rise whose last third is flatter than this share of the whole is over, or saturates.
+const STILL_RISING: f64 = 0.35;
+/// A rise bends down beyond doubt below this t of its quadratic term,
+const BENDS: f64 = -2.5;
+/// and is on its way to a plateau when it ends flatter than this share of its mean slope.
+const FLATTENS: f64 = 0.6;
+/// Growth in proportion to the load, and half as much again, may be a pool that follows it.
+const POOL_SLACK: f64 = 1.5;
+/// Below this z nothing more is asked.
+const LEAST_Z: f64 = 2.0;
+/// False alarms that are risked per container and month, at the threshold of alerts.
+const ALERTS_PER_MONTH: f64 = 0.02;
+/// Windows that share that risk: five scales, their halves, two signals.
+const SHARED_BY: f64 = 20.0;
+const MONTH: f64 = 30.0 * 86_400.0;
+/// However often a window is looked at, no more than this is asked of an alert, and of a restart.
+const Z_OF_ALERTS: std::ops::RangeInclusive<f64> = 3.5..=4.5;
+const RESTART_ABOVE_ALERT: f64 = 0.75;
+
+/// How much growth matters: an amount in the signal's unit, and a share of the level at the window's start.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// The least growth.
+    pub least: f64,
+    /// The least growth as a share of the start.
+    pub share: f64,
+}
+
+impl Need {
+    fn of(self, start: f64) -> f64 {
+        self.least.max(self.share * start)
+    }
+}
+
+/// How a signal moved in one window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rise {
+    /// Trend of what load does not explain.
+    pub trend: Trend,
+    /// p-value of an upward trend, corrected for the number of windows that were looked at.
+    pub p_value: f64,
+    /// Growth over the window, in the signal's unit, without what load explains.
+    pub growth: f64,
+    /// Level at the window's start.
+    pub start: f64,
+    /// Level at the window's end.
+    pub end: f64,
+    /// Newest sample.
+    pub now: f64,
+    /// Where the window begins, Unix seconds.
+    pub from: f64,
+    /// Its length, seconds.
+    pub span: f64,
+    /// Whether it goes on: not over, and not on its way to a plateau.
+    pub still_rising: bool,
+    /// Growth per call made, when calls are known.
+    pub per_call: Option<f64>,
+}
+
+/// How much a finding is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Strength {
+    /// Worth a look.
+    Suspected,
+    /// Worth waking someone.
+    Alertable,
+    /// Worth a restart.
+    Certain,
+}
+
+impl Rise {
+    /// Whether the rise is beyond doubt and goes on.
+    #[must_use]
+    pub fn is_significant(&self, max_p_value: f64) -> bool {
+        self.p_value <= max_p_value && self.still_rising && self.growth > 0.0
+    }
+
+    /// The z that an alert asks of a window of this length: the risk of a false alarm is shared among all windows of a
+    /// month, so that short ones, of which there are many, have to be surer.
+    #[must_use]
+    pub fn alert_z(&self) -> f64 {
+        let p = ALERTS_PER_MONTH / SHARED_BY * self.span / MONTH;
+        crate::decide::stats::z_of_upper_tail(p).clamp(*Z_OF_ALERTS.start(), *Z_OF_ALERTS.end())
+    }
+
+    /// The z that a restart asks.
+    #[must_use]
+    pub fn restart_z(&self) -> f64 {
+        self.alert_z() + RESTART_ABOVE_ALERT
+    }
+
+    /// How much it is worth by itself.
+    #[must_use]
+    pub fn strength(&self) -> Strength {
+        match self.trend.z {
+            z if z >= self.restart_z() => Strength::Certain,
+            z if z >= self.alert_z() => Strength::Alertable,
+            _ => Strength::Suspected,
+        }
+    }
+
+    fn margin(&self) -> f64 {
+        self.trend.z - self.alert_z()
+    }
+}
+
+/// What became of the windows of one signal.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rises {
+    /// The windows that rise, in no order.
+    pub rising: Vec<Rise>,
+    /// The longest span that was looked at, seconds.
+    pub longest: f64,
+}
+
+impl Rises {
+    /// The rise that is surest, compared with what its window asks, among windows of at least a length.
+    #[must_use]
+    pub fn best(&self, least_span: f64) -> Option<&Rise> {
+        let long = self.rising.iter().filter(|it| it.span >= least_span);
+        let goes_on = |it: &&Rise| it.still_rising;
+        long.max_by(|a, b| goes_on(a).cmp(&goes_on(b)).then(a.margin().total_cmp(&b.margin())))
+    }
+}
+
+/// Looks at every window of a signal; what the client had to do in it is asked for only where it matters.
+pub fn rises(windows: &[Window], load: impl Fn(&Window) -> Option<Load>, need: Need, now: f64) -> Rises {
+    let looked_at = windows.len() as f64;
+    let rising = windows.iter().filter_map(|it| rise(it, &load, need, now));
+    Rises {
+        rising: rising.map(|it| Rise { p_value: (it.p_value * looked_at).min(1.0), ..it }).collect(),
+        longest: windows.iter().map(Window::span).fold(0.0, f64::max),
+    }
+}
+
+fn rise(window: &Window, load: &impl Fn(&Window) -> Option<Load>, need: Need, now: f64) -> Option<Rise> {
+    let (start, end) = ends(&window.y);
+    let growth = end - start;
+    if growth < need.of(start) {
+        return None;
+    }
+    let load = load(window);
+    let load = load.as_ref();
+    let adjusted = load.and_then(|it| without_load(window, it));
+    let (y, inflation) = adjusted.unwrap_or_else(|| (window.y.clone(), 1.0));
+    let (low, high) = ends(&y);
+    let beyond_load = high - low;
+    if beyond_load - load.map_or(0.0, |it| pool_growth(start, it)) < need.of(start) {
+        return None;
+    }
+    let caution = inflation.sqrt();
+    if growth_z(&y)? / caution < LEAST_Z {
+        return None;
+    }
+    let since = |at: &f64| at - window.at[0];
+    let t: Vec<f64> = window.at.iter().map(since).collect();
+    let trend = trend(&t, &y, SLOPE_CONFIDENCE)?;
+    let z = trend.z / caution;
+    let trend = Trend { z, p_value: crate::decide::stats::upper_tail_of(z), ..trend };
+    let done = load.and_then(|it| it.done.last().copied()).filter(|it| *it > 0.0);
+    Some(Rise {
+        p_value: trend.p_value,
+        growth: beyond_load,
+        start,
+        end,
+        now,
+        from: window.at[0],
+        span: window.span(),
+        still_rising: goes_on(&t, &y, &trend),
+        per_call: done.map(|calls| beyond_load / calls),
+        trend,
+    })
+}
+
+/// The level at both ends: the mean of an eighth of the points, moved out to the very ends.
+fn ends(y: &[f64]) -> (f64, f64) {
+    let few = (y.len() / 8).max(2).min(y.len());
+    let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
+    let (first, last) = (mean(&y[..few]), mean(&y[y.len() - few..]));
+    let beyond = (last - first) * (few as f64 - 1.0) / 2.0 / ((y.len() - few) as f64).max(1.0);
+    ((first - beyond).max(0.0).min(first), last + beyond.max(0.0))
+}
+
+/// The values less what follows the load, and by how much the variance of a trend grows because load and time move
+/// alike. Time is the clock, or the calls made so far, whichever explains the values better.
+fn without_load(window: &Window, load: &Load) -> Option<(Vec<f64>, f64)> {
+    let age = constrained(&window.y, &window.at, &load.rate);
+    let work = constrained(&window.y, &load.done, &load.rate);
+    // Of two clocks that tell nearly the same time the simpler one is read.
+    let fit = match (age, work) {
+        (Some(age), Some(work)) if work.sse < 0.98 * age.sse => work,
+        (Some(fit), _) | (None, Some(fit)) => fit,
+        (None, None) => return None,
+    };
+    if fit.b <= 0.0 && fit.inflation <= 1.0 {
+        return None;
+    }
+    let mean = load.rate.iter().sum::<f64>() / load.rate.len() as f64;
+    let y = window.y.iter().zip(&load.rate).map(|(y, rate)| y - fit.b * (rate - mean)).collect();
+    Some((y, fit.inflation))
+}
+
+/// By how much a pool that stood at `start` may have grown because the load did.
+fn pool_growth(start: f64, load: &Load) -> f64 {
+    let (before, after) = ends(&load.rate);
+    if before <= 0.0 { 0.0 } else { start * (after / before - 1.0).max(0.0) * POOL_SLACK }
+}
+
+fn goes_on(t: &[f64], y: &[f64], trend: &Trend) -> bool {
+    let third = y.len() - y.len() / 3;
+    let tail = theil_sen(&t[third..], &y[third..], SLOPE_CONFIDENCE);
+    let rises = tail.is_some_and(|it| it.per_second > STILL_RISING * trend.slope.per_second);
+    let bends = quadratic(t, y).is_some_and(|it| it.t < BENDS && it.end_slope < FLATTENS * it.mean_slope);
+    rises && !bends
+}

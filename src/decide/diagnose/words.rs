@@ -1,0 +1,70 @@
+//! The sentences of evidence, for people. Nothing is decided here.
+
+use std::time::Duration;
+
+use crate::{
+    api::print_duration,
+    decide::{Evidence, assess::Rise},
+};
+
+const HOUR: f64 = 3_600.0;
+const MIB: f64 = 1_048_576.0;
+
+pub fn seconds(seconds: f64) -> String {
+    print_duration(Duration::try_from_secs_f64(seconds.round()).unwrap_or_default())
+}
+
+pub fn within(span: f64) -> String {
+    format!("in {}", seconds(span))
+}
+
+/// How open connections rose.
+fn rose(leak: &Rise) -> String {
+    format!(
+        "open connections rose from {:.0} to {:.0} {} ({:.0} per hour)",
+        leak.start.max(0.0),
+        leak.now,
+        within(leak.span),
+        leak.trend.slope.per_second * HOUR
+    )
+}
+
+pub fn dials_per_call(leak: &Rise, evidence: &Evidence) -> String {
+    let opened = evidence.opened.unwrap_or(leak.growth);
+    let calls = evidence.calls.unwrap_or_default();
+    let each = evidence.calls_per_connection.unwrap_or_default();
+    format!("{}, {}{}", rose(leak), ratio(opened, calls, each), memory(evidence))
+}
+
+pub fn leaks(leak: &Rise, evidence: &Evidence) -> String {
+    let per_call = leak.per_call.map(|it| format!(", {:.2} more for every 1,000 calls", it * 1_000.0));
+    format!("{}{}{}", rose(leak), per_call.unwrap_or_default(), memory(evidence))
+}
+
+pub fn ratio(opened: f64, calls: f64, each: f64) -> String {
+    format!("{opened:.0} connections opened for {calls:.0} calls: one per {each:.1} calls")
+}
+
+pub fn rejected(count: f64, span: f64) -> String {
+    format!("the server closed {count:.0} connections because of too many pings {}", within(span))
+}
+
+pub fn unreachable(failed: f64, opened: f64, span: f64) -> String {
+    format!("{failed:.0} connection attempts failed and {opened:.0} succeeded {}", within(span))
+}
+
+pub fn churns(opened: f64, calls: f64, each: f64, span: f64) -> String {
+    format!("connections are opened and closed again: {} {}", ratio(opened, calls, each), within(span))
+}
+
+/// How memory rises, if it does, and when it runs out.
+pub fn memory(evidence: &Evidence) -> String {
+    let Some(trend) = &evidence.memory_trend else { return String::new() };
+    let rate = format!("; memory rises by {:.1} MiB per hour", trend.slope.per_second * HOUR / MIB);
+    let limit = match (&evidence.forecast, evidence.memory_limit) {
+        (Some(forecast), _) => format!(" and reaches its limit in {}", seconds(forecast.expected)),
+        (None, None) => " and has no limit".to_owned(),
+        (None, Some(_)) => String::new(),
+    };
+    rate + &limit
+}

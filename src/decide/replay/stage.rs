@@ -1,0 +1,189 @@
+//! One workload's part of a replay. Everything a policy remembers and spends it remembers and spends per workload, so
+//! each is played by itself.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{Event, EventKind, Replayed, tracks::Track};
+use crate::decide::{
+    Because, Budget, Case, Decision, Finding, History, Outcome, Past, Plan, Policy, Remediation, Restart, Standing,
+    Subject, Verdict, WorkloadState, assess,
+    ledger::{Entry, Evidence, Ledger, Object, State},
+    plan, status,
+};
+
+/// The containers of one workload, and what was said and done about them so far.
+pub struct Stage<'a> {
+    policy: &'a Policy,
+    name: &'a str,
+    tracks: Vec<&'a Track>,
+    history: History,
+    known: BTreeMap<Subject, Known>,
+}
+
+/// What was said about one subject.
+#[derive(Clone, Debug)]
+struct Known {
+    case: Case,
+    annotated: bool,
+    alerted: bool,
+    withheld: Option<&'static str>,
+}
+
+impl<'a> Stage<'a> {
+    /// Nothing has been said yet.
+    pub fn new(policy: &'a Policy, name: &'a str, tracks: Vec<&'a Track>) -> Self {
+        let history = History { policy: name.to_owned(), ..History::default() };
+        Self { policy, name, tracks, history, known: BTreeMap::new() }
+    }
+
+    /// One evaluation.
+    pub fn evaluate(&mut self, now: Timestamp, into: &mut Replayed) {
+        let observations: Vec<_> = self.tracks.iter().filter_map(|it| it.observation(self.policy, now)).collect();
+        if observations.is_empty() && self.known.is_empty() {
+            return;
+        }
+        let findings = assess(self.policy, &observations, now);
+        for finding in &findings {
+            into.judgements += 1;
+            if let Verdict::Inconclusive(why) = &finding.verdict {
+                *into.inconclusive.entry(why.reason()).or_default() += 1;
+            }
+        }
+        if self.known.is_empty() && !findings.iter().any(|it| matches!(it.verdict, Verdict::Growing(_))) {
+            return;
+        }
+        self.history.workloads = standings(&findings);
+        for finding in &findings {
+            self.history
+                .ledgers
+                .entry(finding.target.subject.namespace.clone())
+                .or_insert(Budget::Known(Ledger::default()));
+        }
+        let plan = plan(self.policy, &findings, &self.history, now);
+        let outcomes = self.act(&plan, now);
+        self.tell(&plan, now, &mut into.events);
+        self.remember(&plan, &outcomes);
+    }
+
+    /// Restarts are written into the ledger as done. Nothing else needs to be done.
+    fn act(&mut self, plan: &Plan, now: Timestamp) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for case in &plan.cases {
+            for rung in case.rungs.iter().filter(|it| it.decision == Decision::Do) {
+                outcomes.push(Outcome {
+                    subject: case.target.subject.clone(),
+                    remediation: rung.remediation,
+                    result: Ok(()),
+                });
+                if let (Some(_), Some(workload)) = (rung.restart, &case.target.workload)
+                    && let Some(Budget::Known(ledger)) = self.history.ledgers.get_mut(&workload.namespace)
+                {
+                    let subject = &case.target.subject;
+                    let (kind, name) = ("Pod".to_owned(), subject.pod.clone());
+                    let object = Object { kind, name, uid: subject.uid.clone(), resource_version: now.to_string() };
+                    let (policy, workload) = (self.name.to_owned(), workload.reference());
+                    let entry = Entry { workload, object: object.clone(), policy, at: now, state: State::Pending };
+                    *ledger = ledger.debited(entry).settled(&object, Evidence::Happened).pruned(now);
+                }
+            }
+        }
+        outcomes
+    }
+
+    fn remember(&mut self, plan: &Plan, outcomes: &[Outcome]) {
+        let past = |case: &Case| {
+            let offender = status::offender(case, outcomes);
+            (case.target.subject.clone(), Past { since: case.since, offender })
+        };
+        self.history.past = plan.cases.iter().map(past).collect();
+        self.history.alerts = plan.alerts.clone();
+        self.history.alerts.iter_mut().for_each(|it| it.delivered = true);
+        self.history.annotated.clone_from(&plan.annotated);
+    }
+
+    /// What is new since the last evaluation.
+    fn tell(&mut self, plan: &Plan, now: Timestamp, events: &mut Vec<Event>) {
+        let mut before = std::mem::take(&mut self.known);
+        for case in &plan.cases {
+            let old = before.remove(&case.target.subject);
+            let known = self.tell_of(case, old, now, events);
+            self.known.insert(case.target.subject.clone(), known);
+        }
+        for (_, gone) in before {
+            let message = "the finding has ended, or the container is gone";
+            events.push(Event { message: message.to_owned(), ..self.event(&gone.case, EventKind::Cleared, now) });
+            if gone.alerted {
+                events.push(Event { message: message.to_owned(), ..self.event(&gone.case, EventKind::Resolve, now) });
+            }
+        }
+    }
+
+    fn tell_of(&self, case: &Case, old: Option<Known>, now: Timestamp, events: &mut Vec<Event>) -> Known {
+        let same = old.as_ref().is_some_and(|it| it.case.growth.diagnosis == case.growth.diagnosis);
+        let mut known = old.unwrap_or(Known { case: case.clone(), annotated: false, alerted: false, withheld: None });
+        known.case = case.clone();
+        let mut say = |kind| events.push(self.event(case, kind, now));
+        if !same {
+            say(EventKind::Finding);
+        }
+        if case.does(Remediation::Annotate) && !std::mem::replace(&mut known.annotated, true) {
+            say(EventKind::Annotate);
+        }
+        if case.does(Remediation::Alert) && !std::mem::replace(&mut known.alerted, true) {
+            say(EventKind::Alert);
+        }
+        let Some(rung) = case.rungs.iter().find(|it| it.remediation == Remediation::Restart) else { return known };
+        match &rung.decision {
+            Decision::Do | Decision::WouldDo => {
+                let method = rung.restart.map(|it| if it == Restart::Evict { "Evict" } else { "Rollout" });
+                events.push(Event { method, ..self.event(case, EventKind::Restart, now) });
+                known.withheld = None;
+            }
+            Decision::Withheld(Because::TooSoon { .. }) => {}
+            Decision::Withheld(because) => {
+                if known.withheld.replace(because.reason()) != Some(because.reason()) {
+                    let (message, because) = (because.to_string(), Some(because.reason()));
+                    events.push(Event { message, because, ..self.event(case, EventKind::Withheld, now) });
+                }
+            }
+        }
+        known
+    }
+
+    fn event(&self, case: &Case, kind: EventKind, at: Timestamp) -> Event {
+        let Subject { namespace, pod, container, .. } = case.target.subject.clone();
+        Event {
+            at,
+            policy: self.name.to_owned(),
+            namespace,
+            pod,
+            container,
+            workload: case.target.workload.as_ref().map(|it| format!("{}/{}", it.kind, it.name)),
+            revision: case.target.revision.clone(),
+            kind,
+            diagnosis: Some(case.growth.diagnosis),
+            confidence: Some(case.growth.confidence.percent()),
+            message: case.growth.message.clone(),
+            because: None,
+            method: None,
+            forecast: case.evidence.forecast,
+        }
+    }
+}
+
+/// Every workload as if its replicas were those that were seen, and all of them well.
+fn standings(findings: &[Finding]) -> BTreeMap<crate::decide::Workload, Standing> {
+    let mut standings: BTreeMap<_, u32> = BTreeMap::new();
+    let mut pods: Vec<(&crate::decide::Workload, &str)> =
+        findings.iter().filter_map(|it| Some((it.target.workload.as_ref()?, it.target.subject.pod.as_str()))).collect();
+    pods.sort_unstable();
+    pods.dedup();
+    for (workload, _) in pods {
+        *standings.entry(workload.clone()).or_default() += 1;
+    }
+    let state =
+        |replicas| WorkloadState { desired: replicas, available: replicas, surges: true, ..WorkloadState::default() };
+    standings.into_iter().map(|(workload, replicas)| (workload, Standing::Known(state(replicas)))).collect()
+}
