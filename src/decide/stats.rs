@@ -7,12 +7,30 @@
 //! - [`mann_kendall`], [`mann_kendall_hamed_rao`]: does the *level* rise (Mann 1945, Kendall 1975, Hamed & Rao 1998);
 //! - [`increment_test`]: do the *steps* rise on average, against their long-run variance (Newey & West 1987);
 //! - [`trend`]: the verdict, which both tests have to support, because each alone is fooled;
+//! - [`growth_z`]: how sure alone, which is cheaper;
+//! - [`regression_on_load`]: what is left once that which breathes with the load is taken off;
+//! - [`curvature`]: does growth slow down;
+//! - [`pooled_z`], [`high_outliers`]: do the pods of a workload grow together, or is one odd (Stouffer, Strube; Iglewicz
+//!   & Hoaglin 1993);
+//! - [`benjamini_hochberg`]: which of many findings to believe (1995);
+//! - [`conformal_factors`], [`adapted_alpha`]: an interval for a forecast, from how far off earlier ones were (Vovk
+//!   2005, Lei et al. 2018, Gibbs & Candès 2021);
 //! - [`median`], [`quantile`]: order statistics.
+//!
+//! They are cheap enough to be asked often: 10,000 containers at four scales of 48 points are at most 0.4 s of [`trend`]
+//! on one core, and 0.25 s of [`growth_z`].
 
+mod benjamini_hochberg;
+mod column;
+mod conformal;
+mod curvature;
 mod fast;
 mod increment;
 mod mann_kendall;
+#[cfg(test)]
+mod model_properties;
 mod order;
+mod pooled;
 #[cfg(test)]
 mod properties;
 mod regression;
@@ -20,10 +38,14 @@ mod small_sample;
 mod theil_sen;
 mod trend;
 
+pub use benjamini_hochberg::benjamini_hochberg;
+pub use conformal::{Factors, adapted_alpha, conformal_factors};
+pub use curvature::{Curvature, curvature};
 pub use increment::increment_test;
 pub use mann_kendall::{MannKendall, mann_kendall, mann_kendall_hamed_rao};
 pub use order::{median, quantile};
-pub use regression::{Constrained, Quadratic, constrained, quadratic};
+pub use pooled::{Pooled, high_outliers, pooled_z};
+pub use regression::{LoadFit, regression_on_load};
 pub use theil_sen::{Slope, theil_sen};
 pub use trend::{Trend, growth_z, trend};
 

@@ -5,7 +5,9 @@
 
 use crate::decide::{
     assess::windows::{Load, Window},
-    stats::{Trend, constrained, growth_z, quadratic, theil_sen, trend},
+    stats::{
+        LoadFit, Trend, curvature, growth_z, regression_on_load, theil_sen, trend, upper_tail_of, z_of_upper_tail,
+    },
 };
 
 /// The confidence of slope intervals.
@@ -92,7 +94,7 @@ impl Rise {
     #[must_use]
     pub fn alert_z(&self) -> f64 {
         let p = ALERTS_PER_MONTH / SHARED_BY * self.span / MONTH;
-        crate::decide::stats::z_of_upper_tail(p).clamp(*Z_OF_ALERTS.start(), *Z_OF_ALERTS.end())
+        z_of_upper_tail(p).clamp(*Z_OF_ALERTS.start(), *Z_OF_ALERTS.end())
     }
 
     /// The z that a restart asks.
@@ -153,8 +155,10 @@ fn rise(window: &Window, load: &impl Fn(&Window) -> Option<Load>, need: Need, no
     }
     let load = load(window);
     let load = load.as_ref();
-    let adjusted = load.and_then(|it| without_load(window, it));
-    let (y, inflation) = adjusted.unwrap_or_else(|| (window.y.clone(), 1.0));
+    let (y, inflation) = match load {
+        Some(load) => without_load(window, load)?,
+        None => (window.y.clone(), 1.0),
+    };
     let (low, high) = ends(&y);
     let beyond_load = high - low;
     if beyond_load - load.map_or(0.0, |it| pool_growth(start, it)) < need.of(start) {
@@ -168,7 +172,7 @@ fn rise(window: &Window, load: &impl Fn(&Window) -> Option<Load>, need: Need, no
     let t: Vec<f64> = window.at.iter().map(since).collect();
     let trend = trend(&t, &y, SLOPE_CONFIDENCE)?;
     let z = trend.z / caution;
-    let trend = Trend { z, p_value: crate::decide::stats::upper_tail_of(z), ..trend };
+    let trend = Trend { z, p_value: upper_tail_of(z), ..trend };
     let done = load.and_then(|it| it.done.last().copied()).filter(|it| *it > 0.0);
     Some(Rise {
         p_value: trend.p_value,
@@ -196,20 +200,18 @@ fn ends(y: &[f64]) -> (f64, f64) {
 /// The values less what follows the load, and by how much the variance of a trend grows because load and time move
 /// alike. Time is the clock, or the calls made so far, whichever explains the values better.
 fn without_load(window: &Window, load: &Load) -> Option<(Vec<f64>, f64)> {
-    let age = constrained(&window.y, &window.at, &load.rate);
-    let work = constrained(&window.y, &load.done, &load.rate);
+    let age: Vec<f64> = window.at.iter().map(|at| at - window.at[0]).collect();
+    let by_age = regression_on_load(&age, &load.rate, &window.y);
+    let by_work = regression_on_load(&load.done, &load.rate, &window.y);
     // Of two clocks that tell nearly the same time the simpler one is read.
-    let fit = match (age, work) {
+    let fit: LoadFit = match (by_age, by_work) {
         (Some(age), Some(work)) if work.sse < 0.98 * age.sse => work,
         (Some(fit), _) | (None, Some(fit)) => fit,
         (None, None) => return None,
     };
-    if fit.b <= 0.0 && fit.inflation <= 1.0 {
-        return None;
-    }
     let mean = load.rate.iter().sum::<f64>() / load.rate.len() as f64;
     let y = window.y.iter().zip(&load.rate).map(|(y, rate)| y - fit.b * (rate - mean)).collect();
-    Some((y, fit.inflation))
+    Some((y, fit.variance_inflation))
 }
 
 /// By how much a pool that stood at `start` may have grown because the load did.
@@ -222,6 +224,6 @@ fn goes_on(t: &[f64], y: &[f64], trend: &Trend) -> bool {
     let third = y.len() - y.len() / 3;
     let tail = theil_sen(&t[third..], &y[third..], SLOPE_CONFIDENCE);
     let rises = tail.is_some_and(|it| it.per_second > STILL_RISING * trend.slope.per_second);
-    let bends = quadratic(t, y).is_some_and(|it| it.t < BENDS && it.end_slope < FLATTENS * it.mean_slope);
+    let bends = curvature(t, y).is_some_and(|it| it.t_kappa < BENDS && it.end_slope < FLATTENS * it.mean_slope);
     rises && !bends
 }

@@ -17,7 +17,7 @@ fn clock(n: usize) -> Vec<f64> {
     (0..n).map(|i| 60.0 * i as f64).collect()
 }
 
-fn map(y: &[f64], change: impl Fn(f64) -> f64) -> Vec<f64> {
+pub(super) fn map(y: &[f64], change: impl Fn(f64) -> f64) -> Vec<f64> {
     y.iter().map(|&y| change(y)).collect()
 }
 
@@ -25,7 +25,7 @@ fn reversed(y: &[f64]) -> Vec<f64> {
     y.iter().rev().copied().collect()
 }
 
-fn close(a: f64, b: f64) -> bool {
+pub(super) fn close(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-6 * a.abs().max(b.abs()).max(1.0)
 }
 
@@ -130,14 +130,14 @@ proptest! {
 }
 
 /// A seeded source of standard normal numbers.
-struct Noise(TestRng);
+pub(super) struct Noise(pub(super) TestRng);
 
 impl Noise {
-    fn new(seed: u8) -> Self {
+    pub(super) fn new(seed: u8) -> Self {
         Noise(TestRng::from_seed(RngAlgorithm::XorShift, &[seed; 16]))
     }
 
-    fn normal(&mut self) -> f64 {
+    pub(super) fn normal(&mut self) -> f64 {
         normal_quantile(self.0.random_range(1e-15..1.0))
     }
 
@@ -153,7 +153,7 @@ impl Noise {
         .collect()
     }
 
-    fn shuffle(&mut self, values: &mut [f64]) {
+    pub(super) fn shuffle(&mut self, values: &mut [f64]) {
         for i in (1..values.len()).rev() {
             values.swap(i, self.0.random_range(0..=i));
         }
@@ -161,7 +161,7 @@ impl Noise {
 }
 
 /// The share of `count` cases that hold.
-fn rate(count: usize, mut case: impl FnMut() -> bool) -> f64 {
+pub(super) fn rate(count: usize, mut case: impl FnMut() -> bool) -> f64 {
     (0..count).filter(|_| case()).count() as f64 / count as f64
 }
 

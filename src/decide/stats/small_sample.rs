@@ -25,6 +25,10 @@
 //! The null the level is not kept for is the random walk: of half a million, with 20 values, 0.89 % and 0.20 % reach
 //! 3.09 and 4 uncorrected, 0.30 % and 0.018 % corrected; with 48, 0.63 % and 0.12 % against 0.45 % and 0.050 %.
 //!
+//! What it costs: of leaks by Poisson arrivals, 30 in the window, 99.8 % reached 3.09 uncorrected and 97 % do so
+//! corrected with 20 values, 99.9 % and 99.7 % with 48; z = 4 is reached by 86 % and 57 % with 20, 95 % and 91 % with 48.
+//! From 50 arrivals on, next to nothing is lost at 3.09.
+//!
 //! The corrected z of a noiseless line stays above 15 from 16 values on, far above that of Mann-Kendall.
 
 use super::increment::lags;

@@ -5,7 +5,7 @@
 //! [`trend`](super::trend) decides by its tests and never by this interval excluding zero.
 
 use super::fast::PairSlopes;
-use super::order::{median, pairs_variance, tie_correction};
+use super::order::{all_finite, median, pairs_variance, tie_correction};
 
 /// A slope with its uncertainty. Units: those of `y`, per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,7 +45,13 @@ pub fn theil_sen(t: &[f64], y: &[f64], confidence: f64) -> Option<Slope> {
 /// The line with a slope and its interval, both per second, through the medians of times and values (Conover 1980).
 pub(super) fn through_the_medians(t: &[f64], y: &[f64], [per_second, lower, upper]: [f64; 3]) -> Option<Slope> {
     let intercept = median(y)? - per_second * median(t)?;
-    intercept.is_finite().then_some(Slope { per_second, lower, upper, intercept, n: y.len() })
+    all_finite(&[per_second, lower, upper, intercept]).then_some(Slope {
+        per_second,
+        lower,
+        upper,
+        intercept,
+        n: y.len(),
+    })
 }
 
 /// The slope and its interval from the slopes of all pairs. `tied_times` is what equal times take off the variance.

@@ -34,9 +34,13 @@ pub struct Trend {
 /// uses them, the tests only their order.
 ///
 /// Before they are compared, the z of the increment test is taken down to what it is worth with so few steps; with
-/// that, 16 points are enough: of two million trendless series of AR(1) noise with coefficient 0.95, at most 0.08 %
-/// reach z = 3.09 (0.1 % is due) whatever the number of points from 16 to 120, and 0.003 % reach z = 4. Of random walks
-/// more do: 0.54 % with 48 points reach z = 3, and 0.05 % reach z = 4.
+/// that, 16 points are enough: of two million trendless series of AR(1) noise with coefficient 0.95 at each of 19
+/// lengths from 16 to 120, at most 0.082 % reach z = 3.09 (0.1 % is due) and at most 0.0034 % reach z = 4 (0.0032 % is
+/// due). Of random walks more do: 0.54 % with 48 points reach z = 3, and 0.05 % reach z = 4.
+///
+/// A call takes 9.5 µs for 48 evenly spaced points that rise, 6.8 µs for as many that fall, 3.7 and 2.4 µs for 24 (one
+/// core of a busy two-core virtual machine, optimised); that is nine times a plain Mann-Kendall test, and half of it goes
+/// into selecting the three slopes. [`growth_z`] takes 6.2 and 0.2 µs. Without an even spacing a rise takes 17 µs.
 ///
 /// `None` for fewer than four points, times that do not rise strictly, or whatever gives `None` in the parts.
 ///
@@ -159,5 +163,6 @@ mod tests {
         assert_eq!(trend(&[0.0, 1.0, f64::NAN, 3.0], &y, 0.95), None);
         assert!(trend(&[0.0, 1.0, 2.0, 3.0], &y, 0.95).is_some());
         assert_eq!(trend(&[0.0, 1.0, 2.0], &y[..3], 0.95), None, "too short");
+        assert_eq!(trend(&[0.0, 1.0, 2.0, 3.0].map(|t| t * 1e-320), &y, 0.95), None, "the slope overflows");
     }
 }
