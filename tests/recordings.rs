@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use grpc_hygiene::{
-    api::GrpcClientPolicySpec,
+    api::PolicyRules,
     decide::{
         Diagnosis, Policy,
         replay::{EventKind, Recording, Replayed, replay},
@@ -32,9 +32,9 @@ fn span(recording: &Recording) -> (Timestamp, Timestamp) {
 }
 
 fn replayed(deployment: &str) -> Replayed {
-    let spec: GrpcClientPolicySpec =
-        serde_json::from_value(json!({"allPods": true, "window": "5m", "interval": "10s"})).expect("a spec");
-    let policy = Policy::parse(&spec).expect("a valid policy");
+    let rules: PolicyRules =
+        serde_json::from_value(json!({"allPods": true, "window": "5m", "interval": "10s"})).expect("rules");
+    let policy = Policy::parse(&rules).expect("a valid policy");
     let recording = recording(deployment);
     replay(&policy, "recordings/clients", &recording, span(&recording), STEP, &mut |_| {})
 }
@@ -49,6 +49,26 @@ fn conclusive(replayed: &Replayed) -> u64 {
     replayed.judgements - replayed.inconclusive.values().sum::<u64>()
 }
 
+/// Replays each, and fails if one did not come to its diagnosis or came to any that is not `meanwhile`.
+fn assert_named(deployments: &[&str], diagnosis: Diagnosis, meanwhile: &[Diagnosis]) {
+    for deployment in deployments {
+        let replayed = replayed(deployment);
+        let found = diagnoses(&replayed);
+        let strange: Vec<_> = found.iter().filter(|it| **it != diagnosis && !meanwhile.contains(it)).collect();
+        assert!(found.contains(&diagnosis), "{deployment}: {found:?}, {:?}", replayed.inconclusive);
+        assert!(strange.is_empty(), "{deployment}: {strange:?}, {:#?}", replayed.events);
+    }
+}
+
+/// Replays each, and fails if anything at all was said of one, or if it was never judged.
+fn assert_healthy(deployments: &[&str]) {
+    for deployment in deployments {
+        let replayed = replayed(deployment);
+        assert_eq!(replayed.events, [], "{deployment}");
+        assert!(conclusive(&replayed) > 20, "{deployment}: {:?} of {}", replayed.inconclusive, replayed.judgements);
+    }
+}
+
 #[test]
 fn a_recording_holds_nothing_that_the_catalog_does_not_know() {
     for deployment in ["leaky-185", "residue-175", "churn", "pool", "shop-server"] {
@@ -59,36 +79,57 @@ fn a_recording_holds_nothing_that_the_catalog_does_not_know() {
 }
 
 #[test]
-fn a_leak_that_dials_per_call_is_named_and_nothing_else_is_said() {
-    let replayed = replayed("leaky-185");
-    assert_eq!(diagnoses(&replayed), [Diagnosis::DialPerCall].into(), "{replayed:#?}");
+fn a_leak_that_dials_per_call_is_named_with_every_version() {
+    assert_named(&["leaky-145", "leaky-175", "leaky-185"], Diagnosis::DialPerCall, &[]);
 }
 
 #[test]
-fn a_leak_behind_an_idle_timeout_is_found_by_sockets_and_goroutines() {
-    let replayed = replayed("residue-175");
-    let found = diagnoses(&replayed);
+fn a_leak_is_found_by_sockets_and_memory_alone_with_every_version() {
+    assert_named(&["silent-145", "silent-175", "silent-185"], Diagnosis::ConnectionLeak, &[]);
+}
+
+#[test]
+fn channels_that_idle_out_are_found_behind_their_plateau_with_every_version() {
     // Until the first connections idle out it is a leak like any other.
-    let allowed = [Diagnosis::DialPerCall, Diagnosis::ConnectionLeak, Diagnosis::IdleChannelResidue].into();
-    assert!(found.contains(&Diagnosis::IdleChannelResidue) && found.is_subset(&allowed), "{replayed:#?}");
+    let meanwhile = [Diagnosis::DialPerCall, Diagnosis::ConnectionLeak];
+    assert_named(&["residue-145", "residue-175", "residue-185"], Diagnosis::IdleChannelResidue, &meanwhile);
 }
 
 #[test]
-fn dialling_and_closing_per_call_is_churn_and_no_leak() {
-    let replayed = replayed("churn");
-    assert_eq!(diagnoses(&replayed), [Diagnosis::ConnectionChurn].into(), "{replayed:#?}");
-    let restarts = replayed.events.iter().filter(|it| it.kind == EventKind::Restart);
-    assert_eq!(restarts.count(), 0);
+fn channels_that_never_connect_are_found_by_their_goroutines() {
+    assert_named(&["unused-185"], Diagnosis::IdleChannelResidue, &[]);
 }
 
 #[test]
-fn a_fixed_pool_is_healthy_all_the_time() {
-    let replayed = replayed("pool");
-    assert_eq!(replayed.events, []);
-    assert!(conclusive(&replayed) > 30, "{replayed:#?}");
+fn dialling_and_closing_per_call_is_churn_and_never_a_reason_to_restart() {
+    assert_named(&["churn"], Diagnosis::ConnectionChurn, &[]);
+    assert!(replayed("churn").events.iter().all(|it| it.kind != EventKind::Restart));
+}
+
+#[test]
+fn connections_that_the_server_closes_for_their_pings_are_named() {
+    assert_named(&["pinger"], Diagnosis::KeepaliveRejected, &[]);
+}
+
+#[test]
+fn a_target_that_is_down_is_named_and_is_no_leak() {
+    assert_named(&["unreachable-185"], Diagnosis::TargetUnreachable, &[]);
+    assert_healthy(&["unreachable-145"]);
+}
+
+#[test]
+fn memory_that_is_not_grpc_s_is_not_blamed_on_grpc() {
+    assert_named(&["hoard-145", "hoard-175", "hoard-185"], Diagnosis::MemoryLeakElsewhere, &[]);
+}
+
+#[test]
+fn shared_clients_and_pools_are_healthy_all_the_time() {
+    assert_healthy(&["pool", "pool-145", "fixed-175", "fixed-185"]);
 }
 
 #[test]
 fn a_server_is_not_blamed_for_what_its_clients_leak() {
-    assert_eq!(replayed("shop-server").events, []);
+    for server in ["shop-server", "server-idle"] {
+        assert_eq!(replayed(server).events, [], "{server}");
+    }
 }
