@@ -11,7 +11,7 @@ use super::{
     tracks::Track,
 };
 use crate::corpus::{
-    Incident,
+    EPOCH, Incident,
     setup::{HOUR, MINUTE},
 };
 
@@ -24,13 +24,14 @@ pub fn all() -> Vec<Box<dyn Detector>> {
         Box::new(Rule {
             name: predict_name(window, ahead, hold),
             input: memory,
+            window,
             hold,
             fires: Predict { window, ahead },
         })
     };
     let derive = |window: f64, share: f64| -> Box<dyn Detector> {
         let name = format!("deriv[{:.0}h] > {:.0} % of limit/h", window / HOUR, share * 100.0);
-        Box::new(Rule { name, input: memory, hold: 1, fires: Derive { window, share } })
+        Box::new(Rule { name, input: memory, window, hold: 1, fires: Derive { window, share } })
     };
     vec![
         predict(HOUR, 4.0 * HOUR, 2),
@@ -38,11 +39,23 @@ pub fn all() -> Vec<Box<dyn Detector>> {
         predict(6.0 * HOUR, 24.0 * HOUR, 1),
         derive(6.0 * HOUR, 0.01),
         derive(HOUR, 0.05),
-        Box::new(Rule { name: "Coroot 2026".to_owned(), input: rss, hold: 2, fires: Coroot }),
-        Box::new(Rule { name: "Precog-like".to_owned(), input: memory, hold: 1, fires: Precog }),
+        Box::new(Rule { name: "Coroot 2026".to_owned(), input: rss, window: HOUR, hold: 2, fires: Coroot }),
+        Box::new(Rule { name: "Precog-like".to_owned(), input: memory, window: 12.0 * HOUR, hold: 1, fires: Precog }),
         Box::new(Pivot),
-        Box::new(Rule { name: "Mann-Kendall 6 h, a=1e-4".to_owned(), input: memory, hold: 1, fires: MannKendallAlone }),
-        Box::new(Rule { name: "connections > 1000".to_owned(), input: connections, hold: 1, fires: Threshold }),
+        Box::new(Rule {
+            name: "Mann-Kendall 6 h, a=1e-4".to_owned(),
+            input: memory,
+            window: 6.0 * HOUR,
+            hold: 1,
+            fires: MannKendallAlone,
+        }),
+        Box::new(Rule {
+            name: "connections > 1000".to_owned(),
+            input: connections,
+            window: 0.0,
+            hold: 1,
+            fires: Threshold,
+        }),
     ]
 }
 
@@ -73,6 +86,9 @@ pub trait Fires: Sync {
 struct Rule<F> {
     name: String,
     input: fn(&Tracks) -> &[Track],
+    /// How far it looks back, seconds. It is asked once the recording is that long: whoever runs before that would
+    /// take the recording's beginning for a container's.
+    window: f64,
     hold: usize,
     fires: F,
 }
@@ -87,7 +103,7 @@ impl<F: Fires> Detector for Rule<F> {
         let ((), seconds) = timed(|| {
             for track in (self.input)(tracks) {
                 let mut held = 0;
-                for now in track.evaluations(EVERY) {
+                for now in track.evaluations(EVERY).filter(|it| *it >= EPOCH + self.window) {
                     verdicts.judgements += 1.0;
                     held = if self.fires.fires(track, now) { held + 1 } else { 0 };
                     if held >= self.hold {
