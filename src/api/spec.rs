@@ -308,7 +308,7 @@ fn default_interval() -> DurationText {
 }
 
 fn default_window() -> DurationText {
-    "24h".into()
+    "4d".into()
 }
 
 fn int_or_percent(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

@@ -20,16 +20,20 @@ use crate::{
 /// Memory per leaked connection, bytes: below, memory grows for another reason; above, too. Measured for grpc-go 1.45
 /// to 1.85: 19 kB (1.85 plaintext) to 111 kB (1.45), with room for TLS and other runtimes.
 const BYTES_PER_CONNECTION: std::ops::RangeInclusive<f64> = 2_048.0..=1_048_576.0;
-/// Goroutines per open connection. Measured for grpc-go 1.45 to 1.85: a server's has 3; a client's has 5 since 1.56,
-/// and 3 before. So 5 tells a client, and 3 tells nothing.
-const CLIENT_GOROUTINES: f64 = 4.5;
+/// Goroutines per open connection. Measured for grpc-go 1.45 to 1.85: a server's has 3; a client's has 4 since 1.56, 5
+/// since 1.60, and 3 before. So more than 3 tell a client, and 3 tell nothing.
+const CLIENT_GOROUTINES: f64 = 3.7;
 /// A rise this sure is not called healthy, even though it is not called a finding either.
 const DOUBTFUL_P_VALUE: f64 = 0.01;
+/// Memory alone is judged in windows of at least this part of the policy's window,
+const MEMORY_SHARE: f64 = 30.0;
+/// and extrapolated by no more than this share of what was observed.
+const PATIENCE: f64 = 0.7;
 /// Events before a rate of failures or rejections is believed.
 const MIN_EVENTS: f64 = 5.0;
-/// Connections that are opened and closed at least so often, per second, are churn; a server that limits the age of
-/// connections makes fewer.
-const CHURN_RATE: f64 = 1.0 / 120.0;
+/// A connection that lives no longer than this, seconds, was opened for a call; one that a server's limit of age or
+/// idleness ends lives longer.
+const CHURN_LIFE: f64 = 60.0;
 /// Without calls a pool that follows the day cannot be told from a leak, unless the whole day is seen, seconds,
 const DAY: f64 = 20.0 * 3_600.0;
 /// or this part of the window, if that is shorter.
@@ -118,13 +122,18 @@ impl Facts<'_> {
 pub fn diagnose(policy: &Policy, facts: &Facts<'_>) -> (Verdict, Evidence) {
     let leak = facts.leak(policy);
     let evidence = evidence(policy, facts, leak);
-    let verdict = leak
-        .map(|leak| leaking(policy, facts, leak, &evidence))
+    let accused = leak.map(|leak| leaking(policy, facts, leak, &evidence));
+    let (doubt, accused) = match accused {
+        Some(doubt @ Verdict::Inconclusive(_)) => (Some(doubt), None),
+        other => (None, other),
+    };
+    let verdict = accused
         .or_else(|| rejected(facts))
         .or_else(|| unreachable(facts))
         .or_else(|| idle::left_behind(policy, facts, &evidence))
         .or_else(|| churn(policy, facts))
         .or_else(|| memory_elsewhere(policy, facts, &evidence))
+        .or(doubt)
         .or_else(|| doubtful(facts))
         .unwrap_or(Verdict::Healthy);
     (verdict, evidence)
@@ -185,15 +194,19 @@ fn may_be_inbound(facts: &Facts<'_>, leak: &Rise) -> Option<String> {
     if !facts.direction_blind {
         return None;
     }
-    let served = facts.counted(Signal::CallsServed, leak.from, facts.now).filter(|it| *it > 0.0);
-    let serves = match (&facts.observation.target.service, served) {
-        (_, Some(served)) => format!("it served {served:.0} gRPC calls {}", words::within(leak.span)),
-        (Some(service), None) => format!("it stands behind Service {service}"),
-        (None, None) => return None,
-    };
+    let counted = |signal| facts.counted(signal, leak.from, facts.now).filter(|it| *it > 0.0);
+    let (served, made) = (counted(Signal::CallsServed), counted(Signal::Calls));
     let goroutines = facts.goroutines.as_ref().and_then(|it| it.best(0.0));
     let per_connection = goroutines.map(|it| it.trend.slope.per_second / leak.trend.slope.per_second);
-    if per_connection.is_some_and(|it| it >= CLIENT_GOROUTINES) { None } else { Some(serves) }
+    if per_connection.is_some_and(|it| it >= CLIENT_GOROUTINES) {
+        return None;
+    }
+    match (&facts.observation.target.service, served, made, per_connection) {
+        (_, Some(served), _, _) => Some(format!("it served {served:.0} gRPC calls {}", words::within(leak.span))),
+        (Some(service), None, _, _) => Some(format!("it stands behind Service {service}")),
+        (None, None, None, Some(each)) => Some(format!("each has {each:.1} goroutines, as a server's have")),
+        (None, None, _, _) => None,
+    }
 }
 
 fn rejected(facts: &Facts<'_>) -> Option<Verdict> {
@@ -212,24 +225,28 @@ fn churn(policy: &Policy, facts: &Facts<'_>) -> Option<Verdict> {
     let opened = facts.recently(Signal::ConnectionsOpened)?;
     let each = facts.calls_per_connection(policy, opened, facts.now - facts.recent)?;
     let calls = facts.recently(Signal::Calls)?;
-    let often = opened >= CHURN_RATE * facts.recent && facts.keeps_growing(Signal::ConnectionsOpened);
-    (often && each < policy.calls_per_connection)
+    // Little's law: as many are open as are opened in the time that one lives.
+    let life = facts.evidence.open_connections.unwrap_or_default() * facts.recent / opened;
+    let brief = life <= CHURN_LIFE && facts.keeps_growing(Signal::ConnectionsOpened);
+    (brief && each < policy.calls_per_connection)
         .then(|| counted(Diagnosis::ConnectionChurn, words::churns(opened, calls, each, facts.recent)))
 }
 
 /// Memory rises towards its limit while connections are known not to.
 fn memory_elsewhere(policy: &Policy, facts: &Facts<'_>, evidence: &Evidence) -> Option<Verdict> {
-    let rise = Facts::sure(facts.memory.as_ref(), policy)?;
     facts.connections.as_ref()?;
-    let forecast = evidence.forecast.as_ref()?;
+    // The saw-teeth of a rarely collected heap are a trend for as long as one tooth lasts.
+    let long = policy.window.as_secs_f64() / MEMORY_SHARE;
+    let rise = facts.memory.as_ref()?.best(long).filter(|it| it.is_significant(policy.max_p_value))?;
+    let forecast = forecast::forecast(rise.now, evidence.memory_limit?, &rise.trend)?;
     // Patience: a cache that fills looks like a leak. Never extrapolate further than was observed.
-    let near = forecast.expected <= rise.span.min(policy.time_to_memory_limit.as_secs_f64());
+    let near = forecast.expected <= (PATIENCE * rise.span).min(policy.time_to_memory_limit.as_secs_f64());
     near.then(|| {
         Verdict::Growing(Growth {
             diagnosis: Diagnosis::MemoryLeakElsewhere,
             confidence: Confidence::from_p_value(rise.p_value),
             strength: rise.strength(),
-            message: format!("connections do not rise{}", words::memory(evidence)),
+            message: words::elsewhere(facts.direction_blind && facts.leak(policy).is_some(), evidence),
         })
     })
 }

@@ -21,7 +21,7 @@ use crate::{
 const SKEW: f64 = 5.0;
 /// No series is stale before this age, seconds: kubelets measure every 10 to 15 s, some are scraped once a minute, and
 /// clocks of nodes differ by two minutes in earnest.
-const MIN_STALE: f64 = 180.0;
+const MIN_STALE: f64 = 240.0;
 /// Two tellings of one figure may differ by so much, in the figure's unit, and by this share of it.
 const SAME: f64 = 2.0;
 const SAME_SHARE: f64 = 0.05;

@@ -297,7 +297,7 @@ mod tests {
     fn the_smallest_policy_is_a_dry_run_with_sane_defaults() {
         let policy = parse(json!({"allPods": true})).expect("valid");
         assert_eq!(policy.mode, Mode::DryRun);
-        assert_eq!((policy.interval, policy.window, policy.warm_up), (MINUTE, DAY, 10 * MINUTE));
+        assert_eq!((policy.interval, policy.window, policy.warm_up), (MINUTE, 4 * DAY, 10 * MINUTE));
         assert_eq!(policy.source(Signal::Calls), "Auto");
         assert!(policy.annotate_after.is_none() && policy.alert.is_none() && policy.restart.is_none());
     }

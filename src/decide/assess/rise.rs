@@ -18,6 +18,8 @@ const STILL_RISING: f64 = 0.35;
 const BENDS: f64 = -2.5;
 /// and is on its way to a plateau when it ends flatter than this share of its mean slope.
 const FLATTENS: f64 = 0.6;
+/// It must show in a window that is shorter by a factor in this range, if there is one.
+const LATELY: (f64, f64) = (2.5, 12.0);
 /// Growth in proportion to the load, and half as much again, may be a pool that follows it.
 const POOL_SLACK: f64 = 1.5;
 /// Below this z nothing more is asked.
@@ -141,10 +143,22 @@ impl Rises {
 pub fn rises(windows: &[Window], load: impl Fn(&Window) -> Option<Load>, need: Need, now: f64) -> Rises {
     let looked_at = windows.len() as f64;
     let rising = windows.iter().filter_map(|it| rise(it, &load, need, now));
+    let goes_on = |it: &Rise| it.still_rising && lately(windows, it);
     Rises {
-        rising: rising.map(|it| Rise { p_value: (it.p_value * looked_at).min(1.0), ..it }).collect(),
+        rising: rising
+            .map(|it| Rise { p_value: (it.p_value * looked_at).min(1.0), still_rising: goes_on(&it), ..it })
+            .collect(),
         longest: windows.iter().map(Window::span).fold(0.0, f64::max),
     }
+}
+
+/// Whether a shorter window shows that a rise went on to the end: the last third of a long one is long itself.
+fn lately(windows: &[Window], rise: &Rise) -> bool {
+    let shorter = windows.iter().filter(|it| it.span() * LATELY.0 <= rise.span && rise.span <= it.span() * LATELY.1);
+    shorter.max_by(|a, b| a.span().total_cmp(&b.span())).is_none_or(|it| {
+        let (start, end) = ends(&it.y);
+        end - start > STILL_RISING * rise.trend.slope.per_second * it.span()
+    })
 }
 
 fn rise(window: &Window, load: &impl Fn(&Window) -> Option<Load>, need: Need, now: f64) -> Option<Rise> {

@@ -14,6 +14,8 @@ use crate::{
 const IDLED_GOROUTINES: f64 = 3.0;
 /// What stays of each opened channel, goroutines: at least half of them, and no more than a live channel has.
 const RESIDUE: std::ops::RangeInclusive<f64> = 1.5..=9.0;
+/// More than so many, and most of the channels are still connected.
+const LIVE_GOROUTINES: f64 = 4.2;
 /// The idle timeout of grpc-go, grpc-java and C-core, seconds.
 const IDLE_TIMEOUT: f64 = 1_800.0;
 /// The plateau is known to within this share: the load of the last half hour is not that of the last two hours.
@@ -56,12 +58,16 @@ fn with_opened(
     let rate = opened / (facts.now - from);
     let plateaus = facts.now - facts.from > IDLE_TIMEOUT && on_plateau(policy, facts, rate);
     match rise {
-        // A channel that was closed leaves nothing; one that idled out leaves its three goroutines.
+        // A channel that was closed leaves nothing; one that idled out leaves its three goroutines, an open one has
+        // more.
         Some(rise) if RESIDUE.contains(&(rise.growth / opened.max(1.0))) && opened >= policy.connection_growth => {
-            if plateaus && each.is_some() {
-                return Some(growing(Diagnosis::DialPerCall, rise, plateau(evidence, rate)));
+            let habit = if each.is_some() { Diagnosis::DialPerCall } else { Diagnosis::ConnectionLeak };
+            if plateaus {
+                return Some(growing(habit, rise, plateau(evidence, rate)));
             }
-            each.is_some().then(|| growing(Diagnosis::IdleChannelResidue, rise, residue(rise, opened, evidence)))
+            let live = rise.growth / opened >= LIVE_GOROUTINES;
+            let diagnosis = if live { habit } else { Diagnosis::IdleChannelResidue };
+            Some(growing(diagnosis, rise, residue(rise, opened, evidence)))
         }
         // Without goroutines to count, only the plateau's height tells a leak from churn.
         None if plateaus && each.is_some() && facts.goroutines.is_none() => {
@@ -95,8 +101,8 @@ fn plateau(evidence: &Evidence, rate: f64) -> String {
 
 fn residue(rise: &Rise, channels: f64, evidence: &Evidence) -> String {
     format!(
-        "open connections do not rise, but goroutines do, by {:.0} {}: {:.1} for each of {channels:.0} channels that \
-         were opened{}",
+        "goroutines rise by {:.0} {}, {:.1} for each of {channels:.0} channels that were opened, faster than open \
+         connections do{}",
         rise.growth,
         words::within(rise.span),
         rise.growth / channels.max(1.0),

@@ -41,6 +41,12 @@ pub fn leaks(leak: &Rise, evidence: &Evidence) -> String {
     format!("{}{}{}", rose(leak), per_call.unwrap_or_default(), memory(evidence))
 }
 
+/// Memory rises, and what connections the client made does not explain it.
+pub fn elsewhere(sockets_rise: bool, evidence: &Evidence) -> String {
+    let what = if sockets_rise { "open sockets rise, but may be its clients'" } else { "connections do not rise" };
+    format!("{what}{}", memory(evidence))
+}
+
 pub fn ratio(opened: f64, calls: f64, each: f64) -> String {
     format!("{opened:.0} connections opened for {calls:.0} calls: one per {each:.1} calls")
 }

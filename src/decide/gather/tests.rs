@@ -113,7 +113,7 @@ fn two_scrapes_that_differ_are_duplicates_and_neither_is_used() {
 #[test]
 fn old_future_and_impossible_samples_are_named() {
     for (samples, reason) in [
-        (vec![(250, 1.0), (240, 1.0)], "Stale"),
+        (vec![(260, 1.0), (250, 1.0)], "Stale"),
         (vec![(5, 1.0), (-60, 1.0)], "ClockSkew"),
         (vec![(5, f64::NAN)], "BadValues"),
         (vec![(5, -1.0)], "BadValues"),
