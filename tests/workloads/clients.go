@@ -25,6 +25,7 @@ type client struct {
 	*process
 	targets     targets
 	rate        float64
+	scheme      string
 	idleTimeout time.Duration
 	leakMemory  float64
 	options     []grpc.DialOption
@@ -34,6 +35,7 @@ func bindClient(name string, rate float64, flags *flag.FlagSet) *client {
 	c := &client{process: bindProcess(name, flags), targets: targets{"127.0.0.1:9000"}}
 	flags.Var(&c.targets, "target", "`host:port` of the server; several with commas, then each call picks one at random")
 	flags.Float64Var(&c.rate, "rate", rate, "`calls` per second, spread evenly over the call sites; 0 sends none")
+	flags.StringVar(&c.scheme, "scheme", "dns", "how gRPC resolves the target: `dns` as grpc.NewClient, or passthrough as grpc.Dial")
 	flags.DurationVar(&c.idleTimeout, "idle-timeout", 0, "`time` without a call after which a channel drops its connection; 0 leaves it\n"+
 		"to grpc-go: 30 minutes in 1.75 and 1.85, never in 1.45, which has no such option")
 	flags.Float64Var(&c.leakMemory, "leak-mem", 0, "`MiB` per minute to leak besides, none of it gRPC's")
@@ -46,6 +48,9 @@ func (c *client) run(ctx context.Context, calls []load.Call) error {
 	}
 	if !(c.leakMemory >= 0 && c.leakMemory <= maxLeak) {
 		return usageError(fmt.Sprintf("--leak-mem %v: MiB per minute must be from 0 to %d", c.leakMemory, maxLeak))
+	}
+	if c.scheme != "dns" && c.scheme != "passthrough" {
+		return usageError(fmt.Sprintf("--scheme %q: use dns or passthrough", c.scheme))
 	}
 	if c.idleTimeout < 0 {
 		return usageError(fmt.Sprintf("--idle-timeout %v: a time is not negative", c.idleTimeout))
@@ -60,6 +65,7 @@ func (c *client) run(ctx context.Context, calls []load.Call) error {
 	return c.process.run(ctx, func(ctx context.Context, tel *telemetry.Telemetry) error {
 		rpcx.Use(tel.Dial...)
 		rpcx.Use(c.options...)
+		rpcx.Resolve(c.scheme)
 		go hoard(ctx, c.leakMemory)
 		slog.Info("calling", "targets", c.targets.String(), "rate", c.rate, "sites", len(calls))
 		load.Run(ctx, c.rate, calls)

@@ -16,7 +16,7 @@ import (
 const rounds = 4
 
 func TestLeakingOrdersOpenOneConnectionPerCallOfThreeSites(t *testing.T) {
-	if opened, want := connectionsOpened(t, false), int64(1+3*rounds); opened != want {
+	if opened, want := connectionsOpened(t, &Orders{}), int64(1+3*rounds); opened != want {
 		t.Errorf("opened %d connections, want %d: the shared one and 3 a round", opened, want)
 	}
 }

@@ -18,13 +18,19 @@ var options = []grpc.DialOption{
 	grpc.WithDisableServiceConfig(),
 }
 
+var scheme = "dns"
+
+// Resolve sets how every later dial resolves its target: "dns", the default of
+// grpc.NewClient, or "passthrough", that of grpc.Dial. Call it before the first dial.
+func Resolve(by string) { scheme = by }
+
 // Use adds options to every later dial. Call it once, before the first dial.
 func Use(more ...grpc.DialOption) { options = append(options, more...) }
 
 // Dial makes a connection to target (host:port) that connects at its first call.
 // The caller must close it.
 func Dial(target string) (*grpc.ClientConn, error) {
-	conn, err := newClient("dns:///"+target, options...)
+	conn, err := newClient(scheme+":///"+target, options...)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", target, err)
 	}
@@ -39,7 +45,7 @@ func DialDirect(ctx context.Context, target string) (*grpc.ClientConn, error) {
 	defer cancel()
 	// Deprecated in newer versions, yet the form most old code has.
 	blocking := append(options[:len(options):len(options)], grpc.WithBlock())
-	conn, err := grpc.DialContext(ctx, "dns:///"+target, blocking...)
+	conn, err := grpc.DialContext(ctx, scheme+":///"+target, blocking...)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", target, err)
 	}
