@@ -61,7 +61,8 @@ impl Course {
         let middle = points.len() / 2;
         let (start, end) = (mean(&points[..few]), mean(&points[points.len() - few..]));
         let halfway = mean(&points[middle - few.div_ceil(2)..middle + few.div_ceil(2)]);
-        let apart = (points[points.len() - 1].at - points[0].at) * 0.75;
+        let middle_of = |of: &[Sample]| of.iter().map(|it| it.at).sum::<f64>() / of.len() as f64;
+        let apart = middle_of(&points[points.len() - few..]) - middle_of(&points[..few]);
         let per_second = if apart > 0.0 { (end - start) / apart } else { 0.0 };
         Some(Self { start, end, per_second, flat: (end - halfway).abs() <= FLAT * end.abs() })
     }

@@ -47,7 +47,7 @@ mod tests {
             "at": "2026-11-18T08:06:40Z", "policy": "shop/clients", "namespace": "shop", "pod": "a",
             "container": "app", "workload": "Deployment/orders", "revision": null, "kind": "finding",
             "diagnosis": "DialPerCall", "confidence": 99.9, "message": "open connections rose from 10 to 900",
-            "because": null, "method": null, "forecast": {"soonest": 7.0, "expected": 10.0, "latest": 17.5},
+            "because": null, "method": null, "forecast": {"soonest": 7.0, "expected": 10.0, "latest": 17.5, "restartBy": 6.0},
         });
         let mut line = lines(&[one]).remove(0);
         // The time is checked by its form: the example's clock is nobody's business here.

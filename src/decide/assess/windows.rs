@@ -51,6 +51,13 @@ impl Window {
         self.at.last().zip(self.at.first()).map_or(0.0, |(last, first)| last - first)
     }
 
+    /// By how much the last points stand above the first.
+    pub fn growth(&self) -> f64 {
+        let few = (self.len() / 8).max(2).min(self.len());
+        let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
+        mean(&self.y[self.len() - few..]) - mean(&self.y[..few])
+    }
+
     /// The second half.
     fn half(&self) -> Self {
         let from = self.len() / 2;

@@ -16,6 +16,8 @@ const IDLED_GOROUTINES: f64 = 3.0;
 const RESIDUE: std::ops::RangeInclusive<f64> = 1.5..=9.0;
 /// More than so many, and most of the channels are still connected.
 const LIVE_GOROUTINES: f64 = 4.2;
+/// This share of the connections that goroutines speak of is enough to say that they are open.
+const FOLLOW: f64 = 0.4;
 /// The idle timeout of grpc-go, grpc-java and C-core, seconds.
 const IDLE_TIMEOUT: f64 = 1_800.0;
 /// The plateau is known to within this share: the load of the last half hour is not that of the last two hours.
@@ -31,7 +33,7 @@ pub fn left_behind(policy: &Policy, facts: &Facts<'_>, evidence: &Evidence) -> O
     {
         return with_opened(policy, facts, evidence, rise, opened);
     }
-    let rise = rise?;
+    let rise = rise.filter(|it| !connections_follow(facts, it))?;
     let channels = rise.trend.slope.per_second / IDLED_GOROUTINES;
     if on_plateau(policy, facts, channels) {
         let each = facts.calls_per_connection(policy, channels * rise.span, rise.from);
@@ -44,6 +46,14 @@ pub fn left_behind(policy: &Policy, facts: &Facts<'_>, evidence: &Evidence) -> O
     let each = calls / (rise.growth / IDLED_GOROUTINES);
     let fits = BYTES_PER_GOROUTINE.contains(&per_goroutine) && (0.8..policy.calls_per_connection).contains(&each);
     fits.then(|| growing(Diagnosis::IdleChannelResidue, rise, residue(rise, rise.growth / IDLED_GOROUTINES, evidence)))
+}
+
+/// Whether open connections rise with goroutines, sure or not: then channels are open, not idle.
+fn connections_follow(facts: &Facts<'_>, rise: &Rise) -> bool {
+    let due = rise.trend.slope.per_second / LIVE_GOROUTINES * FOLLOW;
+    let windows = facts.connections.iter().flat_map(|it| &it.windows);
+    let mut near = windows.filter(|it| it.span() >= rise.span / 4.0 && it.span() <= rise.span * 4.0);
+    near.any(|it| it.growth() > due * it.span())
 }
 
 fn with_opened(
