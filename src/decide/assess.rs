@@ -9,6 +9,8 @@ mod peers;
 mod rise;
 mod windows;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 pub use rise::{Need, Rise, Rises, Strength};
@@ -82,7 +84,8 @@ fn facts<'a>(policy: &Policy, observation: &'a Observation, now: Timestamp) -> R
         return Err(doubt(Why::NoData));
     }
     let from = judged_from(policy, observation, now).map_err(doubt)?;
-    let look = Look { scales: scales(policy.window), from, now, loads: loads(observation) };
+    let counters = counters(observation);
+    let look = Look { scales: scales(policy.window), from, now, load: load(&counters) };
     let least_memory = observation.target.memory_limit.map_or(MEMORY_BYTES, |it| it * MEMORY_SHARE);
     let connections = Need { least: policy.connection_growth, share: GROWTH_SHARE };
     // A short history of what merely confirms is the same as none: it withholds confirmation, not the judgement.
@@ -90,17 +93,15 @@ fn facts<'a>(policy: &Policy, observation: &'a Observation, now: Timestamp) -> R
         Err(Why::TooShort { .. } | Why::Gaps { .. }) => Ok(None),
         other => other,
     };
+    let connections = look.at(Signal::OpenConnections, open, connections).map_err(doubt)?;
+    let memory = confirming(Signal::Memory, least_memory).map_err(doubt)?;
+    let goroutines = confirming(Signal::Goroutines, GOROUTINES).map_err(doubt)?;
     Ok(Facts {
-        connections: look.at(Signal::OpenConnections, open, connections).map_err(doubt)?,
-        memory: confirming(Signal::Memory, least_memory).map_err(doubt)?,
-        goroutines: confirming(Signal::Goroutines, GOROUTINES).map_err(doubt)?,
+        connections,
+        memory,
+        goroutines,
         observation,
-        counters: observation
-            .signals
-            .keys()
-            .filter(|it| it.is_counter())
-            .filter_map(|it| Some((*it, Counter::all(observation.measured(*it)?))))
-            .collect(),
+        counters,
         direction_blind: open.is_some_and(|it| it.direction_blind),
         now,
         from,
@@ -110,26 +111,33 @@ fn facts<'a>(policy: &Policy, observation: &'a Observation, now: Timestamp) -> R
 }
 
 /// How everything is looked at.
-struct Look {
+struct Look<'a> {
     scales: [Scale; 5],
     from: f64,
     now: f64,
-    loads: Vec<Counter>,
+    load: &'a [Counter],
 }
 
-impl Look {
+impl Look<'_> {
     fn at(&self, signal: Signal, measured: Option<&Measured>, need: Need) -> Result<Option<Rises>, Why> {
         let Some(measured) = measured else { return Ok(None) };
         let windows = windows::windows(signal, measured, &self.scales, self.from, self.now)?;
-        let load = |it: &Window| if self.loads.is_empty() { None } else { Load::in_window(&self.loads, it) };
+        let load = |it: &Window| Load::in_window(self.load, it);
         let newest = measured.samples.last().map_or(0.0, |it| it.value);
         Ok(Some(rise::rises(windows, load, need, newest)))
     }
 }
 
+type Counters = BTreeMap<Signal, Vec<Counter>>;
+
+fn counters(observation: &Observation) -> Counters {
+    let counters = observation.signals.keys().filter(|it| it.is_counter());
+    counters.filter_map(|it| Some((*it, Counter::all(observation.measured(*it)?)))).collect()
+}
+
 /// What the container had to do: calls made, or, where it makes none, calls served.
-fn loads(observation: &Observation) -> Vec<Counter> {
-    let counter = |signal| observation.measured(signal).map(Counter::all);
+fn load(counters: &Counters) -> &[Counter] {
+    let counter = |signal| counters.get(&signal).map(Vec::as_slice);
     counter(Signal::Calls).or_else(|| counter(Signal::CallsServed)).unwrap_or_default()
 }
 

@@ -101,3 +101,106 @@ fn came_with(findings: &[Finding], observation: &Observation, place: usize, peer
     let (without, _) = rates.iter().find(|(_, rate)| *rate < WITHOUT)?;
     Some(format!("; it came with revision {revision}{image}: {without} did not"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        api::PolicyRules,
+        decide::{
+            Confidence, Diagnosis, Evidence, Growth, Subject, Target, Workload,
+            lineage::Course,
+            stats::{Slope, Trend},
+        },
+    };
+
+    fn target(pod: &str, revision: &str) -> Target {
+        Target {
+            subject: Subject { namespace: "shop".into(), pod: pod.into(), ..Subject::default() },
+            workload: Some(Workload { namespace: "shop".into(), kind: "Deployment".into(), name: "orders".into() }),
+            revision: Some(revision.into()),
+            ..Target::default()
+        }
+    }
+
+    fn healthy(pod: &str, revision: &str) -> Finding {
+        let (evidence, sources) = (Evidence::default(), vec![]);
+        Finding { target: target(pod, revision), verdict: Verdict::Healthy, evidence, sources }
+    }
+
+    /// A suspect whose noise is its own, by a seed.
+    fn suspect(pod: &str, revision: &str, z: f64, seed: usize) -> Finding {
+        let slope = Slope { per_second: 0.1, lower: 0.1, upper: 0.1, intercept: 0.0, n: 24 };
+        let growth = Growth {
+            diagnosis: Diagnosis::ConnectionLeak,
+            confidence: Confidence::from_p_value(1e-3),
+            strength: Strength::Suspected,
+            message: "it leaks".into(),
+        };
+        let noise = |n: usize| ((n * 7 + seed * 13) % 11) as f64 - 5.0;
+        Finding {
+            verdict: Verdict::Growing(growth),
+            evidence: Evidence {
+                connections: Some(Trend { slope, z, p_value: 1e-3 }),
+                residuals: (0..24).map(noise).collect(),
+                ..Evidence::default()
+            },
+            ..healthy(pod, revision)
+        }
+    }
+
+    fn judged(findings: Vec<Finding>, ancestors: &[Ancestor]) -> Vec<Growth> {
+        let rules: PolicyRules = serde_json::from_value(serde_json::json!({"allPods": true})).expect("a spec");
+        let observe = |it: &Finding| Observation {
+            target: it.target.clone(),
+            signals: BTreeMap::new(),
+            ancestors: ancestors.into(),
+            window: Duration::from_secs(300),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let observations: Vec<Observation> = findings.iter().map(observe).collect();
+        let compared = compared(&Policy::parse(&rules).expect("valid"), &observations, findings);
+        let growth = |it: Finding| if let Verdict::Growing(growth) = it.verdict { Some(growth) } else { None };
+        compared.into_iter().filter_map(growth).collect()
+    }
+
+    #[test]
+    fn one_pod_of_three_is_told_from_all_of_them() {
+        let one = judged(vec![suspect("a", "r", 3.2, 1), healthy("b", "r"), healthy("c", "r")], &[]);
+        assert_eq!(one[0].message, "it leaks; the other 2 pods that can be judged do not");
+        let all = judged(vec![suspect("a", "r", 3.2, 1), suspect("b", "r", 3.2, 2)], &[]);
+        assert_eq!(all[0].message, "it leaks; so do all 2 pods that can be judged");
+        let alone = judged(vec![suspect("a", "r", 3.2, 1)], &[]);
+        assert_eq!(alone[0].message, "it leaks");
+    }
+
+    #[test]
+    fn suspects_together_are_as_sure_as_an_alert_asks_and_few_weak_ones_are_not() {
+        let pods = |z: f64, k: usize| (0..k).map(|n| suspect(&format!("p{n}"), "r", z, n)).collect::<Vec<_>>();
+        assert!(judged(pods(3.4, 4), &[]).iter().all(|it| it.strength == Strength::Alertable));
+        assert!(judged(pods(2.2, 2), &[]).iter().all(|it| it.strength == Strength::Suspected));
+    }
+
+    #[test]
+    fn what_shakes_all_pods_at_once_is_not_so_many_times_the_evidence() {
+        let same: Vec<Finding> = (0..4).map(|n| suspect(&format!("p{n}"), "r", 3.4, 1)).collect();
+        assert!(judged(same, &[]).iter().all(|it| it.strength == Strength::Suspected));
+    }
+
+    #[test]
+    fn the_revision_that_brought_the_leak_is_named_and_one_that_had_it_as_well() {
+        let ancestor = |per_second: f64| {
+            let course = Course { start: 10.0, end: 10.0, per_second, flat: true };
+            let courses = BTreeMap::from([(Signal::OpenConnections, course)]);
+            Ancestor { revision: Some("old".into()), born: 0.0, lived: 8_000.0, courses }
+        };
+        let after = |rate: f64| judged(vec![suspect("a", "new", 3.2, 1)], &[ancestor(rate)]).remove(0).message;
+        assert_eq!(after(0.0), "it leaks; it came with revision new: old did not");
+        assert_eq!(after(0.09), "it leaks; revision old did as well");
+        assert_eq!(after(0.03), "it leaks", "neither is clear");
+    }
+}
