@@ -150,6 +150,9 @@ pub struct Figures {
     /// Calls made per connection opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls_per_connection: Option<f64>,
+    /// Connections that were left open for every 1,000 calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaked_per_thousand_calls: Option<f64>,
     /// Goroutines now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goroutines: Option<f64>,

@@ -192,6 +192,7 @@ fn evidence(policy: &Policy, facts: &Facts<'_>, leak: Option<&Rise>) -> Evidence
         opened,
         calls: facts.counted(Signal::Calls, since, facts.now),
         calls_per_connection: grown.and_then(|it| facts.calls_per_connection(policy, it, since)),
+        leaked_per_call: leak.and_then(|it| it.per_call),
         goroutine_trend: Facts::sure(facts.goroutines.as_ref(), policy).map(|it| it.trend),
         memory_trend: memory.map(|it| it.trend),
         bytes_per_connection: leak
@@ -296,7 +297,10 @@ fn memory_elsewhere(policy: &Policy, facts: &Facts<'_>, evidence: &Evidence) -> 
 
 /// A rise that is too likely for `Healthy` and not sure enough for a finding.
 fn doubtful(facts: &Facts<'_>) -> Option<Verdict> {
-    let rise = facts.connections.as_ref()?.best(0.0)?;
+    let rises = facts.connections.as_ref()?;
+    let Some(rise) = rises.best(0.0) else {
+        return rises.abstained.then_some(Verdict::Inconclusive(Why::LoadRisesToo));
+    };
     (rise.still_rising && rise.p_value <= DOUBTFUL_P_VALUE).then(|| {
         let why = Why::Unclear { signal: Signal::OpenConnections, confidence: sureness(Some(rise)) };
         Verdict::Inconclusive(why)

@@ -182,6 +182,8 @@ pub enum Why {
         /// Why it is taken for a server.
         serves: String,
     },
+    /// Connections rise, and so does the load: nothing tells which they follow.
+    LoadRisesToo,
     /// The trend is neither clear nor absent.
     Unclear {
         /// The signal.
@@ -208,6 +210,7 @@ impl Why {
             Self::QueryFailed { .. } => "QueryFailed",
             Self::Warnings { .. } => "PartialData",
             Self::DirectionUnknown { .. } => "DirectionUnknown",
+            Self::LoadRisesToo => "LoadRisesToo",
             Self::Unclear { .. } => "Unclear",
         }
     }
@@ -217,7 +220,11 @@ impl Why {
     pub const fn blames_data(&self) -> bool {
         !matches!(
             self,
-            Self::WarmingUp { .. } | Self::TooShort { .. } | Self::DirectionUnknown { .. } | Self::Unclear { .. }
+            Self::WarmingUp { .. }
+                | Self::TooShort { .. }
+                | Self::DirectionUnknown { .. }
+                | Self::LoadRisesToo
+                | Self::Unclear { .. }
         )
     }
 }
@@ -259,6 +266,9 @@ impl fmt::Display for Why {
                 "open sockets rise, but {serves}, so they may be its clients': \
                  export grpc.subchannel.open_connections or calls to tell"
             ),
+            Self::LoadRisesToo => f.write_str(
+                "open connections rise, and the load rises with time as well: nothing tells which they follow",
+            ),
             Self::Unclear { signal, confidence } => {
                 write!(f, "{} may be rising, {confidence:.1} % sure: not enough to say", signal.name())
             }
@@ -281,6 +291,8 @@ pub struct Evidence {
     pub calls: Option<f64>,
     /// Calls per connection opened.
     pub calls_per_connection: Option<f64>,
+    /// Connections that were not closed, per call made: what the load does not explain.
+    pub leaked_per_call: Option<f64>,
     /// Goroutines now.
     pub goroutines: Option<f64>,
     /// Trend of goroutines.

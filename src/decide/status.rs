@@ -229,6 +229,7 @@ pub fn figures(evidence: &Evidence) -> Figures {
         open_connections: evidence.open_connections.map(rounded),
         connections_per_hour: per_hour(&evidence.connections),
         calls_per_connection: evidence.calls_per_connection.map(rounded),
+        leaked_per_thousand_calls: evidence.leaked_per_call.map(|it| rounded(it * 1_000.0)),
         goroutines: evidence.goroutines.map(rounded),
         goroutines_per_hour: per_hour(&evidence.goroutine_trend),
         memory_bytes: evidence.memory.map(rounded),

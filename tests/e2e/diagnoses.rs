@@ -6,9 +6,9 @@
 //! - `KeepaliveRejected` and `TargetUnreachable` with 1.45 and 1.75: there is no metric of rejected connections nor of
 //!   failed attempts; only their logs tell. With an unreachable target they must still not be blamed for a leak.
 //! - `ConnectionChurn` with 1.45 and 1.75: nothing counts opened connections, and one socket more or less is no trend.
-//! - An idle timeout with 1.45: `WithIdleTimeout` came with 1.56. Something like it is left behind when the server closes
-//!   idle connections (`--max-connection-idle`): one goroutine a channel, not three. Only with `passthrough`, though, the
-//!   default of `grpc.Dial`: with `dns` a 1.45 channel resolves again when it loses its connection, and connects anew.
+//! - `IdleChannelResidue` with 1.45: `WithIdleTimeout` came with 1.56. When the server closes idle connections
+//!   (`--max-connection-idle`), a 1.45 channel with `passthrough` keeps one goroutine and 75 kB, which is no signature of
+//!   gRPC's: it is `MemoryLeakElsewhere` when memory runs out. With `dns` the channel connects anew.
 
 use std::{collections::BTreeSet, sync::Mutex};
 
@@ -35,7 +35,6 @@ impl Case {
 }
 
 fn cases() -> Vec<Case> {
-    const IDLED: &[&str] = &["--rate=10", "--scheme=passthrough", "--target=server-idle:9000"];
     const IDLE: &[&str] = &["--metrics=middleware", "--rate=10", "--idle-timeout=30s"];
     let residue =
         |client| Case { meanwhile: &["DialPerCall", "ConnectionLeak"], ..Case::of("IdleChannelResidue", client) };
@@ -50,7 +49,6 @@ fn cases() -> Vec<Case> {
         )
     };
     vec![
-        residue(Client::one("residue-145", "orders-leaky", "1.45", IDLED)),
         residue(Client::one("residue-175", "orders-leaky", "1.75", IDLE)),
         residue(Client::one("residue-185", "orders-leaky", "1.85", &["--rate=10", "--idle-timeout=30s"])),
         hoard("hoard-145", "1.45"),
@@ -104,7 +102,6 @@ async fn each_diagnosis_is_made_with_every_version_that_shows_it() {
     let world = World::with_operator().await;
     let undisturbed = QUIET.read().await;
     let shop = Shop::open(world, "e2e-diagnoses").await;
-    shop.deploy(&[Client::one("server-idle", "server", "1.85", &["--max-connection-idle=30s"])]).await;
     let cases = cases();
     let clients: Vec<Client> = cases.iter().map(|it| it.client.clone()).chain(others()).collect();
     shop.deploy(&clients).await;
@@ -112,7 +109,7 @@ async fn each_diagnosis_is_made_with_every_version_that_shows_it() {
     diagnosed(&shop, &cases).await;
     let names = others().map(|it| it.name);
     judged(&shop, &names, &["Healthy"]).await;
-    judged(&shop, &["shop-server", "server-idle"], &["Healthy", "Inconclusive DirectionUnknown"]).await;
+    judged(&shop, &["shop-server"], &["Healthy", "Inconclusive DirectionUnknown"]).await;
     drop(undisturbed);
     shop.remove().await;
 }

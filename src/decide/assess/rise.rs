@@ -129,6 +129,8 @@ pub struct Rises {
     pub rising: Vec<Rise>,
     /// What was looked at.
     pub windows: Vec<Window>,
+    /// Whether something rises that may just as well follow the load, because load and time rose alike.
+    pub abstained: bool,
 }
 
 impl Rises {
@@ -150,12 +152,15 @@ impl Rises {
 /// Looks at every window of a signal; what the client had to do in it is asked for only where it matters.
 pub fn rises(windows: Vec<Window>, load: impl Fn(&Window) -> Option<Load>, need: Need, now: f64) -> Rises {
     let looked_at = windows.len() as f64;
-    let rising = windows.iter().filter_map(|it| rise(it, &load, need, now));
+    let mut abstained = false;
+    let rising = windows.iter().filter_map(|it| rise(it, &load, need, now, &mut abstained));
+    let rising: Vec<Rise> = rising.collect();
     let goes_on = |it: &Rise| it.still_rising && lately(&windows, it);
     let rising = rising
+        .into_iter()
         .map(|it| Rise { p_value: (it.p_value * looked_at).min(1.0), still_rising: goes_on(&it), ..it })
         .collect();
-    Rises { rising, windows }
+    Rises { rising, windows, abstained }
 }
 
 /// Whether a shorter window shows that a rise went on to the end: the last third of a long one is long itself.
@@ -167,7 +172,13 @@ fn lately(windows: &[Window], rise: &Rise) -> bool {
     })
 }
 
-fn rise(window: &Window, load: &impl Fn(&Window) -> Option<Load>, need: Need, now: f64) -> Option<Rise> {
+fn rise(
+    window: &Window,
+    load: &impl Fn(&Window) -> Option<Load>,
+    need: Need,
+    now: f64,
+    abstained: &mut bool,
+) -> Option<Rise> {
     let (start, end) = ends(&window.y);
     let growth = end - start;
     if growth < need.of(start) {
@@ -175,8 +186,12 @@ fn rise(window: &Window, load: &impl Fn(&Window) -> Option<Load>, need: Need, no
     }
     let load = load(window);
     let load = load.as_ref();
-    let (y, inflation) = match load {
-        Some(load) => without_load(window, load)?,
+    let (y, inflation) = match load.map(|it| without_load(window, it)) {
+        Some(Some(taken_off)) => taken_off,
+        Some(None) => {
+            *abstained = true;
+            return None;
+        }
         None => (window.y.clone(), 1.0),
     };
     let (low, high) = ends(&y);
@@ -184,8 +199,9 @@ fn rise(window: &Window, load: &impl Fn(&Window) -> Option<Load>, need: Need, no
     if beyond_load - load.map_or(0.0, |it| pool_growth(start, it)) < need.of(start) {
         return None;
     }
-    let caution = inflation.sqrt();
-    if growth_z(&y)? / caution < LEAST_Z {
+    let (z, caution) = (growth_z(&y)?, inflation.sqrt());
+    if z / caution < LEAST_Z {
+        *abstained |= z >= *Z_OF_ALERTS.start();
         return None;
     }
     let since = |at: &f64| at - window.at[0];
