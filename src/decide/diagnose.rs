@@ -210,19 +210,25 @@ fn leaking(policy: &Policy, facts: &Facts<'_>, leak: &Rise, evidence: &Evidence)
     if let Some(serves) = may_be_inbound(facts, leak) {
         return Verdict::Inconclusive(Why::DirectionUnknown { serves });
     }
-    let growth = |diagnosis, message| {
-        let confidence = Confidence::from_p_value(leak.p_value);
-        Verdict::Growing(Growth { diagnosis, confidence, strength: leak.strength(), message })
-    };
     if evidence.calls_per_connection.is_some_and(|it| it < policy.calls_per_connection) {
-        return growth(Diagnosis::DialPerCall, words::dials_per_call(leak, evidence));
+        return Verdict::Growing(Growth {
+            diagnosis: Diagnosis::DialPerCall,
+            confidence: Confidence::from_p_value(leak.p_value),
+            strength: leak.strength(),
+            message: words::dials_per_call(leak, evidence),
+        });
     }
     // Without a telling ratio the rise alone may be a pool that follows load: memory or goroutines must confirm it,
     // or load must be known, so that what follows it has been taken off.
     let explained = evidence.bytes_per_connection.is_some_and(|it| BYTES_PER_CONNECTION.contains(&it));
     let confirmed = explained || evidence.goroutine_trend.is_some();
-    if confirmed || facts.knows_load() && leak.strength() >= Strength::Alertable {
-        return growth(Diagnosis::ConnectionLeak, words::leaks(leak, evidence));
+    let revisited = facts.connections.as_ref().is_some_and(|it| it.stood_as_high_before(leak));
+    if !revisited && (confirmed || facts.knows_load() && leak.strength() >= Strength::Alertable) {
+        // Nobody is restarted for connections that memory does not answer for.
+        let strength = if explained { leak.strength() } else { leak.strength().min(Strength::Alertable) };
+        let confidence = Confidence::from_p_value(leak.p_value);
+        let (diagnosis, message) = (Diagnosis::ConnectionLeak, words::leaks(leak, evidence));
+        return Verdict::Growing(Growth { diagnosis, confidence, strength, message });
     }
     let confidence = sureness(facts.memory.as_ref().and_then(|it| it.best(0.0)));
     Verdict::Inconclusive(Why::Unclear { signal: Signal::Memory, confidence })
@@ -235,8 +241,8 @@ fn may_be_inbound(facts: &Facts<'_>, leak: &Rise) -> Option<String> {
     }
     let counted = |signal| facts.counted(signal, leak.from, facts.now).filter(|it| *it > 0.0);
     let (served, made) = (counted(Signal::CallsServed), counted(Signal::Calls));
-    let goroutines = facts.goroutines.as_ref().and_then(|it| it.best(0.0));
-    let per_connection = goroutines.map(|it| it.trend.slope.per_second / leak.trend.slope.per_second);
+    let goroutines = facts.goroutines.as_ref().and_then(|it| it.rate(leak.span));
+    let per_connection = goroutines.map(|it| it / leak.trend.slope.per_second);
     if per_connection.is_some_and(|it| it >= CLIENT_GOROUTINES) {
         return None;
     }
@@ -277,14 +283,14 @@ fn memory_elsewhere(policy: &Policy, facts: &Facts<'_>, evidence: &Evidence) -> 
     // The saw-teeth of a rarely collected heap are a trend for as long as one tooth lasts.
     // Where sockets rise, too, it is no tooth.
     let sockets = facts.direction_blind && facts.leak(policy).is_some();
-    let (long, patience) = if sockets { (0.0, 1.0) } else { (policy.window.as_secs_f64() / MEMORY_SHARE, PATIENCE) };
+    let long = if sockets { 0.0 } else { policy.window.as_secs_f64() / MEMORY_SHARE };
     let rise = facts.memory.as_ref()?.best(long).filter(|it| it.is_significant(policy.max_p_value))?;
     if facts.still_warming(rise.now) {
         return None;
     }
     let forecast = facts.forecast_by(rise)?;
     // Patience: a cache that fills looks like a leak. Never extrapolate further than was observed.
-    let near = forecast.expected <= (patience * rise.span).min(policy.time_to_memory_limit.as_secs_f64());
+    let near = forecast.expected <= (PATIENCE * rise.span).min(policy.time_to_memory_limit.as_secs_f64());
     near.then(|| {
         Verdict::Growing(Growth {
             diagnosis: Diagnosis::MemoryLeakElsewhere,

@@ -12,7 +12,7 @@ use crate::{
         Matrix, Observation, Reading, Sample, Series, Target, Why, lineage,
         observation::Measured,
         scales::BUCKETS,
-        series::{Level, clean, interval, since, unwrapped, value_at},
+        series::{Level, clean, interval, since, step, unwrapped, value_at},
     },
     signals::{Merge, Signal, Source, Witness},
 };
@@ -392,13 +392,13 @@ fn sum<'a>(runs: impl Iterator<Item = &'a [Sample]>, counter: bool) -> Vec<Sampl
     for run in runs {
         let mut before = None;
         for sample in run {
-            let value = match (counter, before) {
-                (true, Some(before)) if sample.value >= before => sample.value - before,
-                (true, None) if sample.at <= first => 0.0,
-                // A counter that was born after the first instant, or reset, counts from zero.
-                (true | false, _) => sample.value,
+            let (value, compare) = match (counter, before) {
+                (true, Some(before)) => step(before, sample.value),
+                (true, None) if sample.at <= first => (0.0, sample.value),
+                // A counter that was born after the first instant counts from zero.
+                (true | false, _) => (sample.value, sample.value),
             };
-            before = Some(sample.value);
+            before = Some(compare);
             // Times are positive, so that their bits sort as they do.
             at.entry(sample.at.to_bits()).or_insert((sample.at, 0.0)).1 += value;
         }

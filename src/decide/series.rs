@@ -80,10 +80,8 @@ pub fn largest_gap(samples: &[Sample]) -> f64 {
 /// How much a counter grew, counting a fall as a restart from zero. Samples must be [`clean`].
 #[must_use]
 pub fn increase(samples: &[Sample]) -> f64 {
-    samples
-        .windows(2)
-        .map(|pair| if pair[1].value < pair[0].value { pair[1].value } else { pair[1].value - pair[0].value })
-        .sum()
+    let grown = unwrapped(samples);
+    grown.last().map_or(0.0, |it| it.value)
 }
 
 /// The samples at or after a time. Samples must be in time order.
@@ -126,14 +124,29 @@ impl Level {
     }
 }
 
+/// A counter that falls to less than this share was reset. One that falls by less was told by two servers whose clocks
+/// differ, and has not moved.
+const RESET: f64 = 0.5;
+
+/// By how much a counter grew from one sample to the next, and what the next one after is to be compared with.
+#[must_use]
+pub fn step(before: f64, value: f64) -> (f64, f64) {
+    match value {
+        value if value >= before => (value - before, value),
+        value if value < RESET * before => (value, value),
+        _ => (0.0, before),
+    }
+}
+
 /// A counter as its growth since the first sample; a fall counts as a restart from zero.
 #[must_use]
 pub fn unwrapped(samples: &[Sample]) -> Vec<Sample> {
     let mut total = 0.0;
     let mut before = samples.first().map_or(0.0, |it| it.value);
     let grown = |it: &Sample| {
-        total += if it.value < before { it.value } else { it.value - before };
-        before = it.value;
+        let (grown, compare) = step(before, it.value);
+        total += grown;
+        before = compare;
         Sample { at: it.at, value: total }
     };
     samples.iter().map(grown).collect()
@@ -188,6 +201,12 @@ mod tests {
         assert_eq!(level.points, samples(&[(10.0, 3.0), (20.0, 4.0), (40.0, 7.0), (50.0, 6.0)]));
         assert_eq!(level.between(10.0, 45.0), &level.points[1..3], "whole buckets only");
         assert_eq!(Level::of(&saw, 10.0, true).points[0].value, 9.0, "a counter's last value");
+    }
+
+    #[test]
+    fn a_counter_told_by_two_servers_whose_clocks_differ_is_not_reset_all_the_time() {
+        let mixed = samples(&[(0.0, 100.0), (1.0, 110.0), (2.0, 108.0), (3.0, 120.0), (4.0, 118.0)]);
+        assert_eq!(increase(&mixed), 20.0);
     }
 
     #[test]

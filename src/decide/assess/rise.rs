@@ -22,6 +22,8 @@ const FLATTENS: f64 = 0.6;
 const LATELY: (f64, f64) = (2.5, 12.0);
 /// Growth in proportion to the load, and half as much again, may be a pool that follows it.
 const POOL_SLACK: f64 = 1.5;
+/// A level is known when it was reached up to this share.
+const KNOWN: f64 = 0.95;
 /// Below this z nothing more is asked.
 const LEAST_Z: f64 = 2.0;
 /// False alarms that are risked per container and month, at the threshold of alerts.
@@ -134,6 +136,26 @@ pub struct Rises {
 }
 
 impl Rises {
+    /// How fast it rises in a span like this one: by its own best rise, or else from end to end of the window that is
+    /// nearest in length.
+    #[must_use]
+    pub fn rate(&self, span: f64) -> Option<f64> {
+        if let Some(rise) = self.best(0.0) {
+            return Some(rise.trend.slope.per_second);
+        }
+        let off = |it: &&Window| (it.span() / span).ln().abs();
+        let nearest = self.windows.iter().min_by(|a, b| off(a).total_cmp(&off(b)))?;
+        Some(nearest.growth() / nearest.span())
+    }
+
+    /// Whether the level that a rise came to was known before it began: a pool that breathes comes back to its levels,
+    /// and a leak never does.
+    #[must_use]
+    pub fn stood_as_high_before(&self, rise: &Rise) -> bool {
+        let before = self.windows.iter().flat_map(|it| it.at.iter().zip(&it.y)).filter(|(at, _)| **at < rise.from);
+        before.map(|(_, y)| *y).fold(0.0, f64::max) >= KNOWN * rise.end
+    }
+
     /// The window of a rise.
     #[must_use]
     pub fn window(&self, rise: &Rise) -> Option<&Window> {

@@ -347,3 +347,15 @@ fn no_verdict_depends_on_the_absolute_time() {
     let then = Timestamp::from_second((NOW + shift) as i64).expect("a time");
     assert_eq!(judge(&later, then).verdict, finding.verdict);
 }
+
+#[test]
+fn what_was_measured_after_a_gap_is_judged_by_itself() {
+    let resumed = container(290.0)
+        .with(Signal::OpenConnections, |age| 1.0 + (6.0 * age).floor())
+        .with(Signal::Calls, |age| (20.0 * age).floor())
+        .with(Signal::Memory, memory(240_000.0))
+        .without_samples(100.0..180.0);
+    assert_eq!(resumed.diagnosis(), Some(Diagnosis::DialPerCall));
+    let span = resumed.judged().evidence.span.expect("a span");
+    assert!(span <= 110.0, "{span}");
+}

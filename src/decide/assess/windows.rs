@@ -114,12 +114,15 @@ fn of_raw(signal: Signal, raw: &[Sample], width: f64, step: f64, from: f64, now:
 
 fn cut(signal: Signal, points: &[Sample], width: f64, from: f64, now: f64) -> Result<Window, Why> {
     let points = &points[points.len().saturating_sub(BUCKETS)..];
-    let have = points.len();
-    if have < MIN_BUCKETS {
-        return Err(Why::TooShort { signal, have, need: MIN_BUCKETS });
+    if points.len() < MIN_BUCKETS {
+        return Err(Why::TooShort { signal, have: points.len(), need: MIN_BUCKETS });
     }
+    let hole = (HOLE * width).max(MIN_GAP);
     let gap = largest_gap(points);
-    if gap > (HOLE * width).max(MIN_GAP) || (have as f64) < COVERAGE * (now - from) / width {
+    // What came after the last hole is whole again, if it is long enough.
+    let resumed = points.windows(2).rposition(|pair| pair[1].at - pair[0].at > hole).map(|it| it + 1);
+    let (points, from) = resumed.map_or((points, from), |it| (&points[it..], points[it].at));
+    if points.len() < MIN_BUCKETS || (points.len() as f64) < COVERAGE * (now - from) / width {
         return Err(Why::Gaps { signal, gap: gap.max(points[0].at - from) });
     }
     Ok(Window::of(points, width))
