@@ -153,6 +153,9 @@ pub(super) fn runs(answers: &[Indexed<'_>], target: &Target, life: (f64, f64)) -
     answers.iter().filter_map(run).collect()
 }
 
+/// One series, and its samples of one life.
+type Part<'a> = (&'a Series, Vec<Sample>);
+
 /// An answer whose series can be found by pod.
 pub(super) struct Indexed<'a> {
     source: &'a Source,
@@ -265,7 +268,7 @@ impl<'a> Indexed<'a> {
     fn merged(&self, target: &Target, (from, to): (f64, f64)) -> Result<Option<(Vec<Sample>, &'a Series)>, Why> {
         let signal = self.source.signal;
         let bad = |what| Why::BadValues { signal, what };
-        let mut parts: BTreeMap<Vec<(&str, &str)>, Vec<(&'a Series, Vec<Sample>)>> = BTreeMap::new();
+        let mut parts: BTreeMap<Vec<(&str, &str)>, Vec<Part<'a>>> = BTreeMap::new();
         for series in self.about(target)? {
             let samples = clean(&series.samples).map_err(bad)?;
             let samples = since(&samples[..samples.partition_point(|it| it.at < to)], from).to_vec();
@@ -290,7 +293,7 @@ impl<'a> Indexed<'a> {
 
     /// The parts of one telling as one run. Of the incarnations in a life that is over the fullest is meant: the clock
     /// that said when the next one started may have been late.
-    fn joined(&self, parts: &[(&'a Series, Vec<Sample>)], over: bool) -> (Vec<Sample>, &'a Series) {
+    fn joined(&self, parts: &[Part<'a>], over: bool) -> (Vec<Sample>, &'a Series) {
         let runs = parts.iter().map(|(_, samples)| samples.as_slice());
         let samples = match self.source.merge {
             Merge::SumOver(_) => sum(runs, self.source.signal.is_counter()),

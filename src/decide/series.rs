@@ -106,9 +106,9 @@ impl Level {
     #[must_use]
     pub fn of(samples: &[Sample], width: f64, counter: bool) -> Self {
         let end = |it: &Sample| (it.at / width).ceil() * width;
-        let value = |run: &[Sample]| {
-            let values = run.iter().map(|it| it.value);
-            if counter { values.last() } else { values.reduce(f64::min) }
+        let value = |run: &[Sample]| match counter {
+            true => run.last().map(|it| it.value),
+            false => run.iter().map(|it| it.value).reduce(f64::min),
         };
         let point = |run: &[Sample]| Some(Sample { at: end(run.first()?), value: value(run)? });
         let same = |a: &Sample, b: &Sample| end(a).total_cmp(&end(b)).is_eq();

@@ -14,6 +14,9 @@ use crate::decide::{
     plan, status,
 };
 
+/// How many lives are over, and when the youngest of them began.
+type Over = (usize, f64);
+
 /// The containers of one workload, and what was said and done about them so far.
 pub struct Stage<'a> {
     policy: &'a Policy,
@@ -22,7 +25,7 @@ pub struct Stage<'a> {
     history: History,
     known: BTreeMap<Subject, Known>,
     /// By container, with how many lives were over and when the youngest of them began.
-    ancestors: BTreeMap<String, ((usize, f64), Arc<[Ancestor]>)>,
+    ancestors: BTreeMap<String, (Over, Arc<[Ancestor]>)>,
 }
 
 /// What was said about one subject.

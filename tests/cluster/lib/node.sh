@@ -61,7 +61,12 @@ start_containerd() {
   render "$HERE/config/containerd.toml" ROOT="$RUNTIME_ROOT" STATE="$RUNTIME_STATE" SOCKET="$RUNTIME_SOCKET" \
     CNI_BIN="$(cni_plugins)" CNI_CONF="$CLUSTER_DIR/cni" | configure containerd "$CLUSTER_DIR/containerd.toml"
   start containerd containerd --config "$CLUSTER_DIR/containerd.toml"
-  ready containerd 30 containerd_ctl version
+  ready containerd 30 containerd_is_ready
+}
+
+# It answers before its part for kubelets does, and a kubelet that comes too early ends.
+containerd_is_ready() {
+  containerd_ctl version && grep -q 'Start streaming server' "$LOGS/containerd.log"
 }
 
 start_kubelet() {
