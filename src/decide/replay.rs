@@ -1,7 +1,7 @@
 //! The loop over a recorded past, on simulated time: the same `assess` and `plan`, the same status as memory, and no
 //! hands. What a policy would have said and done, as [`Event`]s.
 //!
-//! It does not read files or ask servers ([`Recording::new`] takes what was read), and it does not pretend that a
+//! It does not read files or ask servers ([`Recording`] holds what was read), and it does not pretend that a
 //! restart would have changed what was recorded after it: every remediation is counted, none takes effect.
 
 mod stage;

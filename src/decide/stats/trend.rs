@@ -25,7 +25,7 @@ pub struct Trend {
     pub p_value: f64,
 }
 
-/// Tests `y` over `t` (seconds) for upward growth: the intersection-union of [`mann_kendall_hamed_rao`] (right if the
+/// Tests `y` over `t` (seconds) for upward growth: the intersection-union of [`mann_kendall_hamed_rao`](super::mann_kendall_hamed_rao) (right if the
 /// noise is stationary) and [`increment_test`] (right if it is integrated), so that `z = min(z_mk, z_increment)` if
 /// both are positive, else 0. Either null hypothesis can be true, therefore both must be rejected (Berger 1982); one
 /// test per order of integration is in the spirit of Harvey, Leybourne & Taylor (2007).
