@@ -234,7 +234,7 @@ async fn the_server_fills_in_the_defaults() {
         ("/mode", json!("DryRun")),
         ("/suspend", json!(false)),
         ("/interval", json!("1m")),
-        ("/window", json!("24h")),
+        ("/window", json!("4d")),
         ("/sources/calls", json!("Auto")),
         ("/thresholds/callsPerConnection", json!(20)),
         ("/thresholds/timeToMemoryLimit", json!("7d")),
