@@ -92,11 +92,7 @@ impl Prometheus {
     /// # Errors
     /// Every way in which there is no answer to judge by; an answer with warnings is not an error.
     pub async fn read(&self, query: &str, at: Timestamp) -> Result<Arc<Matrix>, QueryFailure> {
-        let ask = || {
-            let (backend, query) = (Arc::clone(&self.backend), query.to_owned());
-            async move { backend.ask(&query, at).await.map(Arc::new) }
-        };
-        self.flights.share(query, at, flights::SHARED_FOR, ask).await
+        self.share(query, at, flights::SHARED_FOR).await
     }
 
     /// The same for a query that reads buckets of this width, asked at the end of the last whole bucket. The answer
@@ -112,11 +108,15 @@ impl Prometheus {
     ) -> Result<Arc<Matrix>, QueryFailure> {
         let width_seconds = i64::try_from(width.as_secs()).unwrap_or(i64::MAX).max(1);
         let at = Timestamp::from_second(now.as_second().div_euclid(width_seconds) * width_seconds).unwrap_or(now);
+        self.share(query, at, width.max(flights::SHARED_FOR)).await
+    }
+
+    async fn share(&self, query: &str, at: Timestamp, keep: Duration) -> Result<Arc<Matrix>, QueryFailure> {
         let ask = || {
             let (backend, query) = (Arc::clone(&self.backend), query.to_owned());
             async move { backend.ask(&query, at).await.map(Arc::new) }
         };
-        self.flights.share(query, at, width.max(flights::SHARED_FOR), ask).await
+        self.flights.share(query, at, keep, ask).await
     }
 
     /// Asks who is there, and what time it is there.

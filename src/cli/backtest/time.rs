@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{api::parse_duration, decide::Policy};
+use crate::{
+    api::parse_duration,
+    decide::{Policy, scales::look_distance},
+};
 
-/// A policy is evaluated at least so often in its window, unless its interval is longer.
-const PER_WINDOW: f64 = 1_152.0;
 /// More evaluations than this are a mistake in a time, not a wish.
 const MAX_EVALUATIONS: f64 = 1e6;
 
@@ -61,7 +62,7 @@ pub fn step(text: Option<&str>, policy: &Policy) -> anyhow::Result<Duration> {
             Duration::ZERO => bail!("--step must be longer than zero"),
             step => Ok(step),
         },
-        None => Ok(policy.interval.max(Duration::from_secs_f64((policy.window.as_secs_f64() / PER_WINDOW).round()))),
+        None => Ok(look_distance(policy.window, policy.interval)),
     }
 }
 

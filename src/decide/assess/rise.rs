@@ -4,7 +4,7 @@
 //! done with after the first.
 
 use crate::decide::{
-    assess::windows::{Load, Window},
+    assess::windows::{Load, Window, eighths},
     stats::{
         LoadFit, Trend, curvature, growth_z, regression_on_load, theil_sen, trend, upper_tail_of, z_of_upper_tail,
     },
@@ -249,9 +249,7 @@ fn rise(
 
 /// The level at both ends: the mean of an eighth of the points, moved out to the very ends.
 fn ends(y: &[f64]) -> (f64, f64) {
-    let few = (y.len() / 8).max(2).min(y.len());
-    let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
-    let (first, last) = (mean(&y[..few]), mean(&y[y.len() - few..]));
+    let (first, last, few) = eighths(y);
     let beyond = (last - first) * (few as f64 - 1.0) / 2.0 / ((y.len() - few) as f64).max(1.0);
     ((first - beyond).max(0.0).min(first), last + beyond.max(0.0))
 }

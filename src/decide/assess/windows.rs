@@ -53,9 +53,8 @@ impl Window {
 
     /// By how much the last points stand above the first.
     pub fn growth(&self) -> f64 {
-        let few = (self.len() / 8).max(2).min(self.len());
-        let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
-        mean(&self.y[self.len() - few..]) - mean(&self.y[..few])
+        let (first, last, _) = eighths(&self.y);
+        last - first
     }
 
     /// The second half.
@@ -63,6 +62,13 @@ impl Window {
         let from = self.len() / 2;
         Self { at: self.at[from..].to_vec(), y: self.y[from..].to_vec(), width: self.width }
     }
+}
+
+/// The means of the first and of the last eighth of the points, and how many points that is.
+pub fn eighths(y: &[f64]) -> (f64, f64, usize) {
+    let few = (y.len() / 8).max(2).min(y.len());
+    let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
+    (mean(&y[..few]), mean(&y[y.len() - few..]), few)
 }
 
 /// The windows of one signal between two times, longest first, or why there is none.
