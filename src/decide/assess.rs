@@ -87,11 +87,15 @@ fn facts<'a>(policy: &Policy, observation: &'a Observation, now: Timestamp) -> R
     let counters = counters(observation);
     let look = Look { scales: scales(policy.window), from, now, load: load(&counters) };
     let least_memory = observation.target.memory_limit.map_or(MEMORY_BYTES, |it| it * MEMORY_SHARE);
-    let connections = Need { least: policy.connection_growth, share: GROWTH_SHARE };
+    let connections = Need { least: policy.connection_growth, share: GROWTH_SHARE, unheard_of: true };
     // A short history of what merely confirms is the same as none: it withholds confirmation, not the judgement.
-    let confirming = |signal, least| match look.at(signal, observation.measured(signal), Need { least, share: 0.0 }) {
-        Err(Why::TooShort { .. } | Why::Gaps { .. }) => Ok(None),
-        other => other,
+    // Memory breathes with its collector however much of it leaks.
+    let confirming = |signal, least| {
+        let need = Need { least, share: 0.0, unheard_of: signal != Signal::Memory };
+        match look.at(signal, observation.measured(signal), need) {
+            Err(Why::TooShort { .. } | Why::Gaps { .. }) => Ok(None),
+            other => other,
+        }
     };
     let connections = look.at(Signal::OpenConnections, open, connections).map_err(doubt)?;
     let memory = confirming(Signal::Memory, least_memory).map_err(doubt)?;
@@ -105,6 +109,7 @@ fn facts<'a>(policy: &Policy, observation: &'a Observation, now: Timestamp) -> R
         direction_blind: open.is_some_and(|it| it.direction_blind),
         now,
         from,
+        seen_for: now - open.and_then(first_at).map_or(from, |it| it.max(from)),
         recent: (policy.window.as_secs_f64() / RECENT_SHARE).max(LEAST_RECENT).min(now - from),
         evidence,
     })

@@ -13,6 +13,7 @@ use crate::{
         Confidence, Diagnosis, Evidence, Forecast, Growth, Observation, Policy, Verdict, Why,
         assess::{Counter, Rise, Rises, Strength},
         forecast,
+        lineage::Ancestor,
     },
     signals::Signal,
 };
@@ -20,6 +21,8 @@ use crate::{
 /// Memory per leaked connection, bytes: below, memory grows for another reason; above, too. Measured for grpc-go 1.45
 /// to 1.85: 19 kB (1.85 plaintext) to 111 kB (1.45), with room for TLS and other runtimes.
 const BYTES_PER_CONNECTION: std::ops::RangeInclusive<f64> = 2_048.0..=1_048_576.0;
+/// The same with little room: where there is no better evidence, so much memory speaks for connections.
+const USUAL_BYTES_PER_CONNECTION: std::ops::RangeInclusive<f64> = 16_384.0..=131_072.0;
 /// Goroutines per open connection. Measured for grpc-go 1.45 to 1.85: a server's has 3; a client's has 4 since 1.56, 5
 /// since 1.60, and 3 before. So more than 3 tell a client, and 3 tell nothing.
 const CLIENT_GOROUTINES: f64 = 3.7;
@@ -29,8 +32,14 @@ const DOUBTFUL_P_VALUE: f64 = 0.01;
 const MEMORY_SHARE: f64 = 30.0;
 /// and extrapolated by no more than this share of what was observed.
 const PATIENCE: f64 = 0.7;
+/// A memory limit is near when it is no further away than was observed,
+const NEAR: f64 = 1.0;
+/// and no further than this part of it where memory does not fit the connections.
+const UNUSUALLY_NEAR: f64 = 0.4;
 /// Predecessors rose alike when their rate was within this factor,
 const ALIKE: f64 = 3.0;
+/// if so many of those who lived long enough did,
+const MOST: f64 = 0.75;
 /// and age is behind it when one of them began at another hour of the day, seconds apart.
 const OTHER_HOUR: f64 = 4.0 * 3_600.0;
 const WHOLE_DAY: f64 = 86_400.0;
@@ -66,6 +75,8 @@ pub struct Facts<'a> {
     pub now: f64,
     /// From when on it is judged, Unix seconds.
     pub from: f64,
+    /// How far back open connections are known, seconds.
+    pub seen_for: f64,
     /// How long what only counts is counted, seconds.
     pub recent: f64,
     /// The figures that need no trend.
@@ -105,9 +116,24 @@ impl Facts<'_> {
         }
         let day = DAY.min(policy.window.as_secs_f64() / DAY_SHARE);
         // Patience: memory that runs out before long does not wait for the day to end.
-        let near = || self.forecast().is_some_and(|it| it.expected <= self.now - self.from);
-        let besides = |it: &&Rise| self.recurs(policy, it) || near();
+        let near = |rise: &Rise| self.forecast().is_some_and(|it| it.expected <= self.patience(rise) * self.seen_for);
+        let besides = |it: &&Rise| self.recurs(policy, it) || near(it);
         rises.best(day).filter(sure).or_else(|| rises.best(0.0).filter(sure).filter(besides))
+    }
+
+    /// How near a memory limit is near, as a share of what was observed: the nearer, the less usual a connection's
+    /// memory is.
+    fn patience(&self, rise: &Rise) -> f64 {
+        let memory = self.memory.as_ref().and_then(|it| it.best(0.0)).filter(|it| it.still_rising);
+        let each = memory.map(|it| it.trend.slope.per_second / rise.trend.slope.per_second);
+        if each.is_some_and(|it| USUAL_BYTES_PER_CONNECTION.contains(&it)) { NEAR } else { NEAR * UNUSUALLY_NEAR }
+    }
+
+    /// Whether they may be a server's clients for all that is known: nothing tells inbound from outbound ones, and
+    /// neither a day's course nor a predecessor says that it is age and not load.
+    fn may_serve(&self, policy: &Policy, leak: &Rise) -> bool {
+        let day = DAY.min(policy.window.as_secs_f64() / DAY_SHARE);
+        self.direction_blind && !self.knows_load() && leak.span < day && !self.recurs(policy, leak)
     }
 
     fn sure<'a>(rises: Option<&'a Rises>, policy: &Policy) -> Option<&'a Rise> {
@@ -120,24 +146,40 @@ impl Facts<'_> {
 
     fn forecast_by(&self, rise: &Rise) -> Option<Forecast> {
         let scores = self.memory.as_ref()?.window(rise).map(forecast::scores).unwrap_or_default();
-        forecast::forecast(rise.now, self.evidence.memory_limit?, &rise.trend, &scores, rise.span)
+        forecast::forecast(rise.now, self.evidence.memory_limit?, rise.trend.slope.per_second, &scores, rise.span)
+    }
+
+    /// The forecast while memory stands still and connections leak: a heap grows in steps of many minutes, between which
+    /// it reuses what it has. Memory then answers for connections when there is about as much of it for each as is usual.
+    fn forecast_by_balance(&self, leak: &Rise) -> Option<Forecast> {
+        let (memory, open) = (self.evidence.memory?, self.evidence.open_connections?);
+        let each = memory / open;
+        if self.memory.is_none() || self.direction_blind || !USUAL_BYTES_PER_CONNECTION.contains(&each) {
+            return None;
+        }
+        let slope = each * leak.trend.slope.per_second;
+        forecast::forecast(memory, self.evidence.memory_limit?, slope, &[], leak.span)
     }
 
     /// Whether those who ran before rose as this one does, and not all at the same hour: then it is age, not load.
     fn recurs(&self, policy: &Policy, rise: &Rise) -> bool {
-        let alike = self.observation.ancestors.iter().filter(|it| {
+        let as_old: Vec<&Ancestor> =
+            self.observation.ancestors.iter().filter(|it| it.lived >= rise.span / 2.0).collect();
+        let is_alike = |it: &Ancestor| {
             let course = it.courses.get(&Signal::OpenConnections);
             let rate = course.map_or(0.0, |it| it.per_second / rise.trend.slope.per_second);
             let grown = course.map_or(0.0, |it| it.end - it.start);
             (1.0 / ALIKE..=ALIKE).contains(&rate) && grown >= policy.connection_growth
-        });
+        };
+        let alike: Vec<&Ancestor> = as_old.iter().copied().filter(|it| is_alike(it)).collect();
         let phase = |it: f64| it.rem_euclid(WHOLE_DAY);
         let apart = |it: f64| {
             let apart = (phase(it) - phase(self.from)).abs();
             apart.min(WHOLE_DAY - apart)
         };
-        let apart: Vec<f64> = alike.map(|it| apart(it.born)).collect();
-        apart.len() >= 2 && apart.iter().any(|it| *it >= OTHER_HOUR)
+        alike.len() >= 2
+            && alike.len() as f64 >= MOST * as_old.len() as f64
+            && alike.iter().any(|it| apart(it.born) >= OTHER_HOUR)
     }
 
     /// Whether memory has not yet left behind the level at which a predecessor stood still.
@@ -198,7 +240,11 @@ fn evidence(policy: &Policy, facts: &Facts<'_>, leak: Option<&Rise>) -> Evidence
         bytes_per_connection: leak
             .zip(memory)
             .map(|(leak, memory)| memory.trend.slope.per_second / leak.trend.slope.per_second),
-        forecast: memory.and_then(|_| facts.forecast()),
+        forecast: match (memory, leak) {
+            (Some(_), _) => facts.forecast(),
+            (None, Some(leak)) => facts.forecast_by_balance(leak),
+            (None, None) => None,
+        },
         witnesses: witnesses.into_iter().flatten().collect(),
         span: Some(leak.map_or(facts.recent, |it| it.span)),
         ..facts.evidence.clone()
@@ -207,7 +253,7 @@ fn evidence(policy: &Policy, facts: &Facts<'_>, leak: Option<&Rise>) -> Evidence
 
 /// Open connections rise. Is it the client's doing, and do calls or memory confirm it?
 fn leaking(policy: &Policy, facts: &Facts<'_>, leak: &Rise, evidence: &Evidence) -> Verdict {
-    if let Some(serves) = may_be_inbound(facts, leak) {
+    if let Some(serves) = may_be_inbound(policy, facts, leak) {
         return Verdict::Inconclusive(Why::DirectionUnknown { serves });
     }
     if evidence.calls_per_connection.is_some_and(|it| it < policy.calls_per_connection) {
@@ -221,11 +267,13 @@ fn leaking(policy: &Policy, facts: &Facts<'_>, leak: &Rise, evidence: &Evidence)
     // Without a telling ratio the rise alone may be a pool that follows load: memory or goroutines must confirm it,
     // or load must be known, so that what follows it has been taken off.
     let explained = evidence.bytes_per_connection.is_some_and(|it| BYTES_PER_CONNECTION.contains(&it));
-    let confirmed = explained || evidence.goroutine_trend.is_some();
+    let something_else = evidence.bytes_per_connection.is_some() && !explained && !facts.knows_load();
+    let confirmed = explained || evidence.goroutine_trend.is_some() && !something_else;
     let revisited = facts.connections.as_ref().is_some_and(|it| it.stood_as_high_before(leak));
     if !revisited && (confirmed || facts.knows_load() && leak.strength() >= Strength::Alertable) {
         // Nobody is restarted for connections that memory does not answer for.
-        let strength = if explained { leak.strength() } else { leak.strength().min(Strength::Alertable) };
+        let certain = explained && !facts.may_serve(policy, leak);
+        let strength = if certain { leak.strength() } else { leak.strength().min(Strength::Alertable) };
         let confidence = Confidence::from_p_value(leak.p_value);
         let (diagnosis, message) = (Diagnosis::ConnectionLeak, words::leaks(leak, evidence));
         return Verdict::Growing(Growth { diagnosis, confidence, strength, message });
@@ -235,7 +283,7 @@ fn leaking(policy: &Policy, facts: &Facts<'_>, leak: &Rise, evidence: &Evidence)
 }
 
 /// Whether rising sockets may be those of the pod's own clients, and why it is taken for a server.
-fn may_be_inbound(facts: &Facts<'_>, leak: &Rise) -> Option<String> {
+fn may_be_inbound(policy: &Policy, facts: &Facts<'_>, leak: &Rise) -> Option<String> {
     if !facts.direction_blind {
         return None;
     }
@@ -246,11 +294,12 @@ fn may_be_inbound(facts: &Facts<'_>, leak: &Rise) -> Option<String> {
     if per_connection.is_some_and(|it| it >= CLIENT_GOROUTINES) {
         return None;
     }
-    match (&facts.observation.target.service, served, made, per_connection) {
-        (_, Some(served), _, _) => Some(format!("it served {served:.0} gRPC calls {}", words::within(leak.span))),
-        (Some(service), None, _, _) => Some(format!("it stands behind Service {service}")),
-        (None, None, None, Some(each)) => Some(format!("each has {each:.1} goroutines, as a server's have")),
-        (None, None, _, _) => None,
+    let habit = made.is_some_and(|it| it / leak.growth < policy.calls_per_connection);
+    match (&facts.observation.target.service, served, per_connection) {
+        (_, Some(served), _) => Some(format!("it served {served:.0} gRPC calls {}", words::within(leak.span))),
+        (Some(service), None, _) => Some(format!("it stands behind Service {service}")),
+        (None, None, Some(each)) if !habit => Some(format!("each has {each:.1} goroutines, as a server's have")),
+        (None, None, _) => None,
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::decide::{
     assess::Window,
-    stats::{Trend, conformal_factors, theil_sen},
+    stats::{conformal_factors, theil_sen},
 };
 
 /// The interval misses this share of the true times.
@@ -38,12 +38,11 @@ pub struct Forecast {
     pub restart_by: f64,
 }
 
-/// The forecast for a level (bytes) below a limit (bytes) and a rising trend (bytes per second), given the scores
+/// The forecast for a level (bytes) below a limit (bytes) and a slope (bytes per second), given the scores
 /// `ln(true / forecast)` of past forecasts. `None` when memory does not rise or there is no limit. `seen_for` is for how
 /// long the rise has been seen, seconds.
 #[must_use]
-pub fn forecast(level: f64, limit: f64, trend: &Trend, scores: &[f64], seen_for: f64) -> Option<Forecast> {
-    let slope = trend.slope.per_second;
+pub fn forecast(level: f64, limit: f64, slope: f64, scores: &[f64], seen_for: f64) -> Option<Forecast> {
     if !(slope > 0.0 && limit > 0.0 && level.is_finite()) {
         return None;
     }
@@ -75,15 +74,9 @@ pub fn scores(window: &Window) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::stats::Slope;
-
-    fn trend(per_second: f64) -> Trend {
-        let slope = Slope { per_second, lower: per_second, upper: per_second, intercept: 0.0, n: 20 };
-        Trend { slope, z: 9.0, p_value: 0.0 }
-    }
 
     fn of(level: f64, limit: f64, per_second: f64) -> Option<Forecast> {
-        forecast(level, limit, &trend(per_second), &[], 7_200.0)
+        forecast(level, limit, per_second, &[], 7_200.0)
     }
 
     #[test]
@@ -114,15 +107,15 @@ mod tests {
             width: 60.0,
         };
         let scores: Vec<f64> = [scores(&line), scores(&line), scores(&line)].concat();
-        let narrow = forecast(48.0, 96.0, &trend(1.0 / 60.0), &scores, 7_200.0).expect("a forecast");
-        let wide = forecast(48.0, 96.0, &trend(1.0 / 60.0), &[], 7_200.0).expect("a forecast");
+        let narrow = forecast(48.0, 96.0, 1.0 / 60.0, &scores, 7_200.0).expect("a forecast");
+        let wide = forecast(48.0, 96.0, 1.0 / 60.0, &[], 7_200.0).expect("a forecast");
         assert!(narrow.latest < wide.latest && narrow.soonest > wide.soonest, "{narrow:?} {wide:?}");
     }
 
     #[test]
     fn a_rise_seen_for_less_than_the_idle_timeout_may_slow_down() {
-        let young = forecast(10.0, 100.0, &trend(0.01), &[], 1_200.0).expect("a forecast");
-        let old = forecast(10.0, 100.0, &trend(0.01), &[], 7_200.0).expect("a forecast");
+        let young = forecast(10.0, 100.0, 0.01, &[], 1_200.0).expect("a forecast");
+        let old = forecast(10.0, 100.0, 0.01, &[], 7_200.0).expect("a forecast");
         assert_eq!(young.latest, old.latest * SLOWER);
     }
 }

@@ -24,6 +24,11 @@ const LATELY: (f64, f64) = (2.5, 12.0);
 const POOL_SLACK: f64 = 1.5;
 /// A level is known when it was reached up to this share.
 const KNOWN: f64 = 0.95;
+/// What rose by this share of a rise before, in about the same time,
+const AS_MUCH: f64 = 0.7;
+const AS_LONG: f64 = 1.5;
+/// and fell back by this share of that, breathes.
+const BACK: f64 = 0.5;
 /// Below this z nothing more is asked.
 const LEAST_Z: f64 = 2.0;
 /// False alarms that are risked per container and month, at the threshold of alerts.
@@ -35,13 +40,15 @@ const MONTH: f64 = 30.0 * 86_400.0;
 pub const Z_OF_ALERTS: std::ops::RangeInclusive<f64> = 3.5..=4.5;
 const RESTART_ABOVE_ALERT: f64 = 0.75;
 
-/// How much growth matters: an amount in the signal's unit, and a share of the level at the window's start.
+/// What is asked of a rise: an amount in the signal's unit, and a share of the level at the window's start.
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
     /// The least growth.
     pub least: f64,
     /// The least growth as a share of the start.
     pub share: f64,
+    /// Whether what rose as much before and fell back clears it.
+    pub unheard_of: bool,
 }
 
 impl Need {
@@ -177,7 +184,7 @@ pub fn rises(windows: Vec<Window>, load: impl Fn(&Window) -> Option<Load>, need:
     let mut abstained = false;
     let rising = windows.iter().filter_map(|it| rise(it, &load, need, now, &mut abstained));
     let rising: Vec<Rise> = rising.collect();
-    let goes_on = |it: &Rise| it.still_rising && lately(&windows, it);
+    let goes_on = |it: &Rise| it.still_rising && lately(&windows, it) && !(need.unheard_of && breathed(&windows, it));
     let rising = rising
         .into_iter()
         .map(|it| Rise { p_value: (it.p_value * looked_at).min(1.0), still_rising: goes_on(&it), ..it })
@@ -191,6 +198,26 @@ fn lately(windows: &[Window], rise: &Rise) -> bool {
     shorter.max_by(|a, b| a.span().total_cmp(&b.span())).is_none_or(|it| {
         let (start, end) = ends(&it.y);
         end - start > STILL_RISING * rise.trend.slope.per_second * it.span()
+    })
+}
+
+/// Whether as much rose as fast before, and fell back: a pool behind a load that comes and goes does. Longer windows
+/// remember it.
+fn breathed(windows: &[Window], rise: &Rise) -> bool {
+    windows.iter().any(|window| {
+        let before = window.at.partition_point(|at| *at < rise.from);
+        let (at, y) = (&window.at[..before], &window.y[..before]);
+        let mut lowest_after = rise.start;
+        (1..before).rev().any(|top| {
+            let fell = y[top] - lowest_after;
+            lowest_after = lowest_after.min(y[top]);
+            if fell < AS_MUCH * BACK * rise.growth {
+                return false;
+            }
+            let since = at.partition_point(|it| *it < at[top] - AS_LONG * rise.span);
+            let rose = y[top] - y[since..top].iter().copied().fold(f64::INFINITY, f64::min);
+            rose >= AS_MUCH * rise.growth && fell >= BACK * rose
+        })
     })
 }
 
@@ -283,4 +310,42 @@ fn goes_on(t: &[f64], y: &[f64], trend: &Trend) -> bool {
     let rises = tail.is_some_and(|it| it.per_second > STILL_RISING * trend.slope.per_second);
     let bends = curvature(t, y).is_some_and(|it| it.t_kappa < BENDS && it.end_slope < FLATTENS * it.mean_slope);
     rises && !bends
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 96 points a minute apart, and what rises in the last 28 of them.
+    fn judged(level: impl Fn(f64) -> f64, unheard_of: bool) -> bool {
+        let points = |range: std::ops::Range<u32>| Window {
+            at: range.clone().map(|n| f64::from(n) * 60.0).collect(),
+            y: range.map(|n| level(f64::from(n)) + f64::from(n * 7 % 5) * 0.1).collect(),
+            width: 60.0,
+        };
+        let need = Need { least: 10.0, share: 0.0, unheard_of };
+        let rises = rises(vec![points(0..96), points(68..96)], |_| None, need, 0.0);
+        rises.best(0.0).is_some_and(|it| it.still_rising)
+    }
+
+    #[test]
+    fn what_rose_as_much_before_and_fell_back_breathes() {
+        // Half an hour up, two minutes down, three times.
+        let phase = |n: f64| (n + 30.0) % 32.0;
+        let breath = |n: f64| 100.0 + phase(n).min((32.0 - phase(n)) * 15.0);
+        assert!(judged(breath, false) && !judged(breath, true));
+    }
+
+    #[test]
+    fn a_leak_beneath_a_breath_is_seen_once_it_outgrows_it() {
+        let phase = |n: f64| (n + 30.0) % 32.0;
+        let breath = |n: f64| 100.0 + 3.0 * n + phase(n).min((32.0 - phase(n)) * 15.0);
+        assert!(judged(breath, true));
+    }
+
+    #[test]
+    fn what_rose_before_and_stayed_leaks_in_spells() {
+        let spells = |n: f64| 100.0 + if n < 32.0 { n } else { 32.0 + (n - 64.0).max(0.0) };
+        assert!(judged(spells, true));
+    }
 }

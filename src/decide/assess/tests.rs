@@ -106,15 +106,15 @@ impl Container {
 }
 
 fn judge(observation: &Observation, at: Timestamp) -> Finding {
-    assess(&policy(), std::slice::from_ref(observation), at).remove(0)
+    assess(&policy("5m"), std::slice::from_ref(observation), at).remove(0)
 }
 
 fn now() -> Timestamp {
     Timestamp::from_second(NOW as i64).expect("a time")
 }
 
-fn policy() -> Policy {
-    let spec = serde_json::json!({"allPods": true, "window": "5m", "interval": "10s"});
+fn policy(window: &str) -> Policy {
+    let spec = serde_json::json!({"allPods": true, "window": window, "interval": "10s", "warmUp": "30s"});
     let rules: PolicyRules = serde_json::from_value(spec).expect("a spec");
     Policy::parse(&rules).expect("valid")
 }
@@ -292,6 +292,63 @@ fn a_short_history_of_memory_withholds_the_forecast_but_not_the_finding() {
     let finding = judge(&observation, now());
     assert!(matches!(finding.verdict, Verdict::Growing(_)), "{:?}", finding.verdict);
     assert_eq!(finding.evidence.forecast, None);
+}
+
+#[test]
+fn while_the_heap_reuses_what_it_has_connections_foretell_the_limit() {
+    let still = |bytes: f64| {
+        container(290.0)
+            .with(Signal::OpenConnections, |age| 1_000.0 + (6.0 * age).floor())
+            .with(Signal::Calls, |age| (20.0 * age).floor())
+            .with(Signal::Memory, move |age| bytes + 0.3 * MIB * noise(age))
+            .judged()
+    };
+    let finding = still(160.0 * MIB);
+    let forecast = finding.evidence.forecast.expect("a forecast");
+    let truth = 96.0 / 160.0 * 2_740.0 / 6.0;
+    assert!((forecast.expected / truth - 1.0).abs() < 0.05, "{forecast:?} {truth}");
+    let Verdict::Growing(growth) = finding.verdict else { panic!("{:?}", finding.verdict) };
+    assert!(growth.message.contains("memory stands still for now, but with 60 KiB for each connection"), "{growth:?}");
+    // So little memory does not answer for so many connections.
+    assert_eq!(still(30.0 * MIB).evidence.forecast, None);
+}
+
+#[test]
+fn connections_with_a_servers_goroutines_are_not_a_clients_because_it_calls_too() {
+    let server = |calls: f64| {
+        container(200.0)
+            .with_sockets(|age| 7.0 + (6.0 * age).floor())
+            .with(Signal::Calls, move |age| (calls * age).floor())
+            .with(Signal::Goroutines, |age| 10.0 + (18.0 * age).floor())
+            .with(Signal::Memory, memory(240_000.0))
+    };
+    assert_eq!(server(2_000.0).doubt().reason(), "DirectionUnknown");
+    assert_eq!(server(20.0).diagnosis(), Some(Diagnosis::DialPerCall), "that one calls as often as it connects");
+}
+
+#[test]
+fn sockets_that_may_be_a_servers_clients_are_worth_an_alert_and_no_restart() {
+    let silent = container(290.0).with_sockets(|age| 7.0 + (6.0 * age).floor()).with(Signal::Memory, memory(600_000.0));
+    let strength = |window| match assess(&policy(window), &[silent.observation()], now()).remove(0).verdict {
+        Verdict::Growing(growth) => growth.strength,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(strength("4h"), Strength::Alertable, "most of the day is still to come");
+    assert_eq!(strength("5m"), Strength::Certain);
+}
+
+#[test]
+fn goroutines_as_of_open_connections_are_no_residue_where_connections_do_not_rise() {
+    let busy = |each: f64| {
+        container(250.0)
+            .with(Signal::OpenConnections, |age| 180.0 + (3.0 * noise(age)).round())
+            .with(Signal::ConnectionsOpened, |age| (0.5 * age).floor())
+            .with(Signal::Calls, |age| (20.0 * age).floor())
+            .with(Signal::Goroutines, move |age| (each * 0.5 * age).floor())
+            .with(Signal::Memory, memory(0.0))
+    };
+    assert_eq!(busy(3.0).diagnosis(), Some(Diagnosis::IdleChannelResidue));
+    assert_eq!(busy(6.0).diagnosis(), None);
 }
 
 #[test]

@@ -75,9 +75,9 @@ fn with_opened(
             if plateaus {
                 return Some(growing(habit, rise, plateau(evidence, rate)));
             }
-            let live = rise.growth / opened >= LIVE_GOROUTINES;
-            let diagnosis = if live { habit } else { Diagnosis::IdleChannelResidue };
-            Some(growing(diagnosis, rise, residue(rise, opened, evidence)))
+            // Goroutines as of open connections, where those do not rise: something else makes them.
+            let idled = rise.growth / opened < LIVE_GOROUTINES;
+            idled.then(|| growing(Diagnosis::IdleChannelResidue, rise, residue(rise, opened, evidence)))
         }
         // Without goroutines to count, only the plateau's height tells a leak from churn.
         None if plateaus && each.is_some() && facts.goroutines.is_none() => {

@@ -80,7 +80,7 @@ pub fn churns(opened: f64, calls: f64, each: f64, span: f64) -> String {
 
 /// How memory rises, if it does, and when it runs out.
 pub fn memory(evidence: &Evidence) -> String {
-    let Some(trend) = &evidence.memory_trend else { return String::new() };
+    let Some(trend) = &evidence.memory_trend else { return standing(evidence).unwrap_or_default() };
     let balance = evidence.bytes_per_connection.map(balance).unwrap_or_default();
     let rate = format!("; memory rises by {:.1} MiB per hour{balance}", trend.slope.per_second * HOUR / MIB);
     let limit = match (&evidence.forecast, evidence.memory_limit) {
@@ -89,4 +89,13 @@ pub fn memory(evidence: &Evidence) -> String {
         (None, Some(_)) => String::new(),
     };
     rate + &limit
+}
+
+/// Memory stands still, and connections will fill it all the same.
+fn standing(evidence: &Evidence) -> Option<String> {
+    let (forecast, each) = (evidence.forecast.as_ref()?, evidence.memory? / evidence.open_connections? / KIB);
+    Some(format!(
+        "; memory stands still for now, but with {each:.0} KiB for each connection it reaches its limit in {}",
+        seconds(forecast.expected)
+    ))
 }
