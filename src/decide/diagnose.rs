@@ -32,9 +32,8 @@ const DOUBTFUL_P_VALUE: f64 = 0.01;
 const MEMORY_SHARE: f64 = 30.0;
 /// and extrapolated by no more than this share of what was observed.
 const PATIENCE: f64 = 0.7;
-/// A memory limit is near when it is no further away than was observed,
-const NEAR: f64 = 1.0;
-/// and no further than this part of it where memory does not fit the connections.
+/// A memory limit is near when it is no further away than was observed, and than this part of it where memory does not
+/// fit the connections.
 const UNUSUALLY_NEAR: f64 = 0.4;
 /// Predecessors rose alike when their rate was within this factor,
 const ALIKE: f64 = 3.0;
@@ -116,17 +115,16 @@ impl Facts<'_> {
         }
         let day = DAY.min(policy.window.as_secs_f64() / DAY_SHARE);
         // Patience: memory that runs out before long does not wait for the day to end.
-        let near = |rise: &Rise| self.forecast().is_some_and(|it| it.expected <= self.patience(rise) * self.seen_for);
+        let near = |rise: &Rise| self.forecast().is_some_and(|it| it.expected <= self.usualness(rise) * self.seen_for);
         let besides = |it: &&Rise| self.recurs(policy, it) || near(it);
         rises.best(day).filter(sure).or_else(|| rises.best(0.0).filter(sure).filter(besides))
     }
 
-    /// How near a memory limit is near, as a share of what was observed: the nearer, the less usual a connection's
-    /// memory is.
-    fn patience(&self, rise: &Rise) -> f64 {
+    /// What becomes of patience where memory does not fit the connections: load may be behind both.
+    fn usualness(&self, connections: &Rise) -> f64 {
         let memory = self.memory.as_ref().and_then(|it| it.best(0.0)).filter(|it| it.still_rising);
-        let each = memory.map(|it| it.trend.slope.per_second / rise.trend.slope.per_second);
-        if each.is_some_and(|it| USUAL_BYTES_PER_CONNECTION.contains(&it)) { NEAR } else { NEAR * UNUSUALLY_NEAR }
+        let each = memory.map(|it| it.trend.slope.per_second / connections.trend.slope.per_second);
+        if each.is_some_and(|it| USUAL_BYTES_PER_CONNECTION.contains(&it)) { 1.0 } else { UNUSUALLY_NEAR }
     }
 
     /// Whether they may be a server's clients for all that is known: nothing tells inbound from outbound ones, and
@@ -331,21 +329,22 @@ fn memory_elsewhere(policy: &Policy, facts: &Facts<'_>, evidence: &Evidence) -> 
     facts.connections.as_ref()?;
     // The saw-teeth of a rarely collected heap are a trend for as long as one tooth lasts.
     // Where sockets rise, too, it is no tooth.
-    let sockets = facts.direction_blind && facts.leak(policy).is_some();
-    let long = if sockets { 0.0 } else { policy.window.as_secs_f64() / MEMORY_SHARE };
+    let sockets = facts.leak(policy).filter(|_| facts.direction_blind);
+    let long = if sockets.is_some() { 0.0 } else { policy.window.as_secs_f64() / MEMORY_SHARE };
     let rise = facts.memory.as_ref()?.best(long).filter(|it| it.is_significant(policy.max_p_value))?;
     if facts.still_warming(rise.now) {
         return None;
     }
     let forecast = facts.forecast_by(rise)?;
     // Patience: a cache that fills looks like a leak. Never extrapolate further than was observed.
-    let near = forecast.expected <= (PATIENCE * rise.span).min(policy.time_to_memory_limit.as_secs_f64());
+    let patience = PATIENCE * sockets.map_or(1.0, |it| facts.usualness(it));
+    let near = forecast.expected <= (patience * rise.span).min(policy.time_to_memory_limit.as_secs_f64());
     near.then(|| {
         Verdict::Growing(Growth {
             diagnosis: Diagnosis::MemoryLeakElsewhere,
             confidence: Confidence::from_p_value(rise.p_value),
             strength: rise.strength(),
-            message: words::elsewhere(sockets, evidence),
+            message: words::elsewhere(sockets.is_some(), evidence),
         })
     })
 }

@@ -338,6 +338,28 @@ fn sockets_that_may_be_a_servers_clients_are_worth_an_alert_and_no_restart() {
 }
 
 #[test]
+fn goroutines_that_come_with_descriptors_are_a_servers_connections_and_no_residue() {
+    let opened = |descriptors: f64| {
+        container(250.0)
+            .with(Signal::OpenConnections, |age| 5.0 + (3.0 * noise(age)).round())
+            .with(Signal::ConnectionsOpened, |age| (0.5 * age).floor())
+            .with(Signal::Calls, |age| (5.0 * age).floor())
+            .with(Signal::Goroutines, |age| (1.5 * age).floor())
+            .with(Signal::FileDescriptors, move |age| 20.0 + (descriptors * age).floor())
+            .with(Signal::Memory, memory(0.0))
+    };
+    assert_eq!(opened(0.0).diagnosis(), Some(Diagnosis::IdleChannelResidue));
+    assert_ne!(opened(0.5).diagnosis(), Some(Diagnosis::IdleChannelResidue));
+}
+
+#[test]
+fn a_prometheus_younger_than_the_container_leaves_no_gap() {
+    let mut observation = leaky().observation();
+    observation.target.started = Some(NOW - 86_400.0);
+    assert!(matches!(judge(&observation, now()).verdict, Verdict::Growing(_)));
+}
+
+#[test]
 fn goroutines_as_of_open_connections_are_no_residue_where_connections_do_not_rise() {
     let busy = |each: f64| {
         container(250.0)

@@ -111,7 +111,6 @@ fn of_raw(signal: Signal, raw: &[Sample], width: f64, step: f64, from: f64, now:
     // Buckets of hardly more than a sample would be empty or full by chance.
     if width < 1.5 * step {
         let newest = &raw[raw.len().saturating_sub(BUCKETS)..];
-        let from = newest.first().map_or(from, |it| if newest.len() < raw.len() { it.at } else { from });
         return cut(signal, newest, step, from, now);
     }
     let level = Level::of(raw, width, signal.is_counter());
@@ -127,7 +126,9 @@ fn cut(signal: Signal, points: &[Sample], width: f64, from: f64, now: f64) -> Re
     let gap = largest_gap(points);
     // What came after the last hole is whole again, if it is long enough.
     let resumed = points.windows(2).rposition(|pair| pair[1].at - pair[0].at > hole).map(|it| it + 1);
-    let (points, from) = resumed.map_or((points, from), |it| (&points[it..], points[it].at));
+    let points = &points[resumed.unwrap_or(0)..];
+    // Nor is it a hole that nothing is known from before the first point: Prometheus may be younger than the container.
+    let from = from.max(points[0].at);
     if points.len() < MIN_BUCKETS || (points.len() as f64) < COVERAGE * (now - from) / width {
         return Err(Why::Gaps { signal, gap: gap.max(points[0].at - from) });
     }

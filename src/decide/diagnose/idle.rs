@@ -6,7 +6,7 @@
 
 use super::{Facts, counted, words};
 use crate::{
-    decide::{Confidence, Diagnosis, Evidence, Growth, Policy, Verdict, assess::Rise},
+    decide::{Confidence, Diagnosis, Evidence, Growth, Policy, Verdict, assess::Rise, series::value_at},
     signals::Signal,
 };
 
@@ -33,7 +33,7 @@ pub fn left_behind(policy: &Policy, facts: &Facts<'_>, evidence: &Evidence) -> O
     {
         return with_opened(policy, facts, evidence, rise, opened);
     }
-    let rise = rise.filter(|it| !connections_follow(facts, it))?;
+    let rise = rise.filter(|it| !connections_follow(facts, it) && !descriptors_follow(facts, it))?;
     let channels = rise.trend.slope.per_second / IDLED_GOROUTINES;
     if on_plateau(policy, facts, channels) {
         let each = facts.calls_per_connection(policy, channels * rise.span, rise.from);
@@ -56,6 +56,17 @@ fn connections_follow(facts: &Facts<'_>, rise: &Rise) -> bool {
     near.any(|it| it.growth() > due * it.span())
 }
 
+/// Whether file descriptors rise with goroutines: an idle channel has none, a server's inbound connection has one to
+/// its three goroutines.
+fn descriptors_follow(facts: &Facts<'_>, rise: &Rise) -> bool {
+    let Some(descriptors) = facts.observation.measured(Signal::FileDescriptors) else { return false };
+    let at = |when| value_at(&descriptors.samples, when);
+    // Of a long rise only its end may be known this finely.
+    let from = descriptors.samples.first().map_or(rise.from, |it| it.at.max(rise.from));
+    let due = (facts.now - from) * rise.trend.slope.per_second / IDLED_GOROUTINES * FOLLOW;
+    at(facts.now).zip(at(from)).is_some_and(|(now, before)| now - before > due)
+}
+
 fn with_opened(
     policy: &Policy,
     facts: &Facts<'_>,
@@ -76,7 +87,7 @@ fn with_opened(
                 return Some(growing(habit, rise, plateau(evidence, rate)));
             }
             // Goroutines as of open connections, where those do not rise: something else makes them.
-            let idled = rise.growth / opened < LIVE_GOROUTINES;
+            let idled = rise.growth / opened < LIVE_GOROUTINES && !descriptors_follow(facts, rise);
             idled.then(|| growing(Diagnosis::IdleChannelResidue, rise, residue(rise, opened, evidence)))
         }
         // Without goroutines to count, only the plateau's height tells a leak from churn.
