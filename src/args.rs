@@ -51,6 +51,9 @@ Examples:
   # What would this policy have done in the last week?
   grpc-hygiene backtest -f policy.yaml --prometheus http://localhost:9090
 
+  # Which line of code leaks?
+  grpc-hygiene blame heap.pb.gz
+
   # Run the tests of your policies
   grpc-hygiene test policies/
 
@@ -82,6 +85,9 @@ pub enum Command {
     /// Replay a policy over the past and compare it with the OOM kills that happened; change nothing.
     #[command(after_help = BACKTEST_HELP)]
     Backtest(BacktestArgs),
+    /// Name the lines of code that hold leaked channels, by a heap profile from a file or a running pod.
+    #[command(after_help = BLAME_HELP)]
+    Blame(BlameArgs),
     /// Test policies: made-up series in, findings and actions out. Needs no cluster and no metrics backend.
     #[command(after_help = TEST_HELP)]
     Test(TestArgs),
@@ -131,6 +137,24 @@ Examples:
   grpc-hygiene backtest -f policy.yaml --series incident.jsonl.gz -o json | jq 'select(.kind == \"alert\")'
 
 docs/backtest.md describes the JSON and how to record an incident.";
+
+const BLAME_HELP: &str = "\
+Any heap profile of a Go program will do, also one from before an outage. A site is accused when it surely holds 20
+channels or more; a client that is made once is listed, and not accused. Goroutines make the numbers exact: give that
+profile, too (a running pod is asked for both).
+
+Exit codes:
+  0  nobody is to blame
+  1  somebody is
+  2  the question was wrong, or what was found is no profile
+  3  the pod serves no profiles; how to get one is printed
+
+Examples:
+  grpc-hygiene blame heap.pb.gz
+  grpc-hygiene blame heap.pb.gz --goroutines goroutine.pb.gz --stacks
+  grpc-hygiene blame now.pb.gz --diff an-hour-ago.pb.gz
+  grpc-hygiene blame orders-7d9f-abcde -n shop --port 6060 --save heap.pb.gz
+  curl -s localhost:6060/debug/pprof/heap | grpc-hygiene blame - -o json";
 
 const TEST_HELP: &str = "\
 A test file gives a policy, series in promtool's notation, and what is expected:
@@ -278,6 +302,38 @@ pub struct PastArgs {
     pub series: Vec<PathBuf>,
 }
 
+/// Flags of `blame`.
+#[derive(Clone, Debug, Default, Fields)]
+pub struct BlameArgs {
+    /// A heap profile in pprof's format (`-`: standard input), or a pod.
+    #[arg(value_name = "FILE|POD")]
+    pub of: String,
+    /// The goroutine profile of the same moment.
+    #[arg(long, value_name = "FILE")]
+    pub goroutines: Option<PathBuf>,
+    /// An earlier heap profile: accuse only what grew since then.
+    #[arg(long, value_name = "OLD")]
+    pub diff: Option<PathBuf>,
+    /// Show who called the sites.
+    #[arg(long)]
+    pub stacks: bool,
+    /// How to print.
+    #[arg(short, long, default_value = "table")]
+    pub output: Output,
+    /// The pod's namespace. Default: the kubeconfig's.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// The port that the pod serves pprof on, a number or a name.
+    #[arg(long, default_value = "6060", value_name = "PORT")]
+    pub port: String,
+    /// The path that pprof's pages are below.
+    #[arg(long, default_value = "/debug/pprof", value_name = "PATH")]
+    pub path: String,
+    /// Keep the pod's heap profile in this file, for `go tool pprof`.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+}
+
 /// Flags of `test`.
 #[derive(Clone, Debug, Fields)]
 pub struct TestArgs {
@@ -301,9 +357,10 @@ pub struct CrdArgs {
 }
 
 /// How to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// For people.
+    #[default]
     Table,
     /// For machines.
     Json,

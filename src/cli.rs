@@ -1,6 +1,7 @@
 //! The commands: thin drivers over `decide` and `io`. Nothing is decided here.
 
 mod backtest;
+mod blame;
 mod check;
 mod cleanup;
 mod crd;
@@ -24,6 +25,7 @@ pub async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::check(&args).await,
         Command::Explain(args) => explain::explain(&args).await,
         Command::Backtest(args) => backtest::backtest(&args).await,
+        Command::Blame(args) => blame::blame_command(&args).await,
         Command::Test(args) => test::test(&args),
         Command::Crd(args) => crd::crd(&args),
         Command::Cleanup => cleanup::cleanup().await,

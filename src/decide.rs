@@ -7,6 +7,7 @@
 //! ```
 
 mod assess;
+pub mod blame;
 mod diagnose;
 pub mod discover;
 mod finding;

@@ -1,0 +1,140 @@
+//! Finds the frame to blame in a stack that makes a channel: the first one of the application itself, outside gRPC,
+//! outside libraries that make clients for their users, and outside the application's own functions that only forward a
+//! dial. It counts nothing.
+//!
+//! A profile does not say what a function returns. What gives a forwarder away: it never appears above a call on a
+//! channel, because it hands the channel on; and it is called from several places, or named like one.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{
+    frames::{self, Origin, enclosing, package_and_name},
+    profile::{Frame, Profile, Stack},
+};
+
+/// A stack of a profile that makes a channel, split at the frame to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// Which stack of the profile.
+    pub stack: usize,
+    /// Where in it the outermost frame of gRPC that makes a channel is.
+    pub dial: usize,
+    /// Where in it the frame to blame is.
+    pub site: usize,
+}
+
+/// All stacks that make channels, by the frame that is to blame for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dials {
+    /// By index into the profile's frames.
+    pub by_site: BTreeMap<usize, Vec<Dial>>,
+    /// Whether the program has a gRPC server.
+    pub serves: bool,
+}
+
+/// Finds who makes channels.
+pub fn dials(profile: &Profile) -> Dials {
+    let seen = Seen::of(profile);
+    let mut by_site: BTreeMap<usize, Vec<Dial>> = BTreeMap::new();
+    let mut place: HashMap<&Frame, usize> = HashMap::new();
+    for (index, stack) in profile.stacks.iter().enumerate() {
+        let Some(dial) = dialled_at(profile, stack) else { continue };
+        let site = seen.to_blame(stack, dial);
+        let frame = stack.frames[site];
+        // The same place may be there twice, with the addresses of two instances.
+        let frame = *place.entry(&profile.frames[frame]).or_insert(frame);
+        by_site.entry(frame).or_default().push(Dial { stack: index, dial, site });
+    }
+    Dials { by_site, serves: profile.frames.iter().any(frames::serves) }
+}
+
+/// Where the outermost call that makes a channel is.
+fn dialled_at(profile: &Profile, stack: &Stack) -> Option<usize> {
+    // A resolver that makes a channel of its own does so for the outer one.
+    profile.frames_of(stack).rposition(frames::dials)
+}
+
+/// What all stacks together say about functions.
+struct Seen<'a> {
+    profile: &'a Profile,
+    origins: Vec<Origin>,
+    /// Functions that make calls on channels, or call who does.
+    uses: HashSet<&'a str>,
+    /// Functions that were called on the way to a dial, by how many others of the application.
+    callers: HashMap<&'a str, HashSet<&'a str>>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(profile: &'a Profile) -> Self {
+        let mut seen =
+            Self { profile, origins: frames::origins(profile), uses: HashSet::new(), callers: HashMap::new() };
+        for stack in &profile.stacks {
+            if let Some(dial) = dialled_at(profile, stack) {
+                let above: Vec<&str> = seen.application(stack, dial).map(|it| it.1).collect();
+                for pair in above.windows(2).filter(|it| it[0] != it[1]) {
+                    seen.callers.entry(pair[0]).or_default().insert(pair[1]);
+                }
+            } else if let Some(call) = profile.frames_of(stack).position(frames::calls) {
+                let above: Vec<(usize, &str)> = seen.application(stack, call).collect();
+                seen.note_users(stack, &above);
+            }
+        }
+        seen
+    }
+
+    /// Notes who uses channels. Who runs a closure of its own caller lends it a channel, and uses none.
+    fn note_users(&mut self, stack: &Stack, above: &[(usize, &'a str)]) {
+        for (place, (_, function)) in above.iter().enumerate() {
+            let callee = place.checked_sub(1).map(|it| above[it]);
+            let lends = callee.is_some_and(|(at, callee)| {
+                let closure = &self.profile.frames[stack.frames[at]].function;
+                // Inlined elsewhere, a closure is named after where it is now, and then after its function.
+                let whose = |it: &str| it.rsplit('.').next().map(str::to_owned);
+                let is_its_own = |it: &(usize, &str)| whose(it.1) == whose(callee);
+                closure != callee && callee != *function && above[place + 1..].iter().any(is_its_own)
+            });
+            if !lends {
+                self.uses.insert(function);
+            }
+        }
+    }
+
+    /// The frames of the application above a place, innermost first: where, and the function, closures counted as the
+    /// function that they stand in.
+    fn application(&self, stack: &Stack, above: usize) -> impl Iterator<Item = (usize, &'a str)> {
+        let profile = self.profile;
+        let own = |(_, frame): &(usize, &usize)| self.origins[**frame] == Origin::Application;
+        let places = stack.frames.iter().enumerate().skip(above + 1).filter(own);
+        places.map(move |(at, frame)| (at, enclosing(&profile.frames[*frame].function))).collect::<Vec<_>>().into_iter()
+    }
+
+    fn to_blame(&self, stack: &Stack, dial: usize) -> usize {
+        let once = self.profile.frames_of(stack).position(|it| it.function.starts_with("sync.(*Once)."));
+        // What runs once makes one channel; who waits for it makes none.
+        let own: Vec<(usize, &str)> =
+            self.application(stack, dial).filter(|it| once.is_none_or(|once| it.0 < once || once < dial)).collect();
+        let first = own.iter().find(|(_, function)| !self.forwards(function));
+        // A library on a goroutine of its own: whoever called gRPC.
+        let nobody = || (dial + 1).min(stack.frames.len() - 1);
+        first.or(own.first()).map_or_else(nobody, |it| it.0)
+    }
+
+    fn forwards(&self, function: &str) -> bool {
+        if self.uses.contains(function) {
+            return false;
+        }
+        let called_from_several_places = self.callers.get(function).is_some_and(|it| it.len() >= 2);
+        called_from_several_places || named_like_a_forwarder(function)
+    }
+}
+
+fn named_like_a_forwarder(function: &str) -> bool {
+    const NAMES: [&str; 7] = ["dial", "conn", "client", "channel", "grpc", "stub", "rpc"];
+    const EXACTLY: [&str; 6] = ["new", "open", "get", "make", "create", "acquire"];
+    let (package, name) = package_and_name(function);
+    let package = package.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let name = name.rsplit('.').next().unwrap_or_default().to_lowercase();
+    let speaks = |of: &str| NAMES.iter().any(|it| of.contains(it));
+    // `main` is nobody's wrapper.
+    name != "main" && (speaks(&name) || EXACTLY.contains(&name.as_str()) || speaks(&package) && package != "main")
+}

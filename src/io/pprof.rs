@@ -1,0 +1,135 @@
+//! Fetches profiles of a running Go program through pprof's HTTP pages, by way of the API server's pod proxy: whoever
+//! may not reach the pod's network may still be allowed to `get pods/proxy`. It reads nothing out of them.
+
+use std::time::Duration;
+
+use futures::AsyncReadExt;
+use http::Request;
+use kube::Client;
+use tokio::time::timeout;
+
+use crate::decide::blame::Kind;
+
+/// A compressed profile larger than this is not fetched to its end, bytes.
+pub const MAX_FETCHED: u64 = 16 << 20;
+/// How long one profile may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why there is no profile.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The pod serves no profiles at this place: it is no Go program, or does not serve pprof there.
+    #[error("{place}: {answer}")]
+    NoProfile {
+        /// What was asked for.
+        place: String,
+        /// What came instead.
+        answer: String,
+    },
+    /// There is no such pod.
+    #[error("there is no pod {pod} in namespace {namespace}")]
+    NoPod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        pod: String,
+    },
+    /// We may not ask.
+    #[error("{place}: the API server forbids it; it takes `get` on `pods/proxy` in namespace {namespace}")]
+    Forbidden {
+        /// What was asked for.
+        place: String,
+        /// Where the permission is missing.
+        namespace: String,
+    },
+    /// It took too long.
+    #[error("{place}: no answer within {} s", PATIENCE.as_secs())]
+    TimedOut {
+        /// What was asked for.
+        place: String,
+    },
+    /// It is too large.
+    #[error("{place}: the profile is larger than {} MiB", MAX_FETCHED >> 20)]
+    TooLarge {
+        /// What was asked for.
+        place: String,
+    },
+    /// The API server cannot be asked.
+    #[error("{place}: {source}")]
+    Api {
+        /// What was asked for.
+        place: String,
+        /// Why not.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Where a pod serves pprof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<'a> {
+    /// The pod's namespace.
+    pub namespace: &'a str,
+    /// The pod's name.
+    pub pod: &'a str,
+    /// The port, a number or a name.
+    pub port: &'a str,
+    /// The path that pprof's pages are below: `/debug/pprof`.
+    pub path: &'a str,
+}
+
+impl Page<'_> {
+    fn place(&self, kind: Kind) -> String {
+        let name = match kind {
+            Kind::Heap => "heap",
+            Kind::Goroutines => "goroutine",
+        };
+        let Page { namespace, pod, port, path } = self;
+        let path = path.trim_matches('/');
+        format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/{path}/{name}")
+    }
+}
+
+/// Fetches a profile, as it is served: compressed.
+///
+/// # Errors
+/// See [`FetchError`].
+pub async fn fetch(client: &Client, page: &Page<'_>, kind: Kind) -> Result<Vec<u8>, FetchError> {
+    let place = page.place(kind);
+    let fetched = timeout(PATIENCE, read(client, &place)).await;
+    match fetched.map_err(|_| FetchError::TimedOut { place: place.clone() })? {
+        Ok(bytes) if bytes.len() as u64 > MAX_FETCHED => Err(FetchError::TooLarge { place }),
+        Ok(bytes) => Ok(bytes),
+        Err(kube::Error::Api(status)) => Err(refused(page, place, &status)),
+        Err(source) => Err(FetchError::Api { place, source: Box::new(source) }),
+    }
+}
+
+async fn read(client: &Client, place: &str) -> Result<Vec<u8>, kube::Error> {
+    let request = Request::get(place).body(Vec::new()).map_err(kube::Error::HttpError)?;
+    let mut bytes = Vec::new();
+    let stream = client.request_stream(request).await?;
+    stream.take(MAX_FETCHED + 1).read_to_end(&mut bytes).await.map_err(kube::Error::ReadEvents)?;
+    Ok(bytes)
+}
+
+fn refused(page: &Page<'_>, place: String, status: &kube::core::Status) -> FetchError {
+    let (namespace, pod) = (page.namespace.to_owned(), page.pod.to_owned());
+    match status.code {
+        403 => FetchError::Forbidden { place, namespace },
+        404 if status.message.contains(&format!("pods \"{}\" not found", page.pod)) => {
+            FetchError::NoPod { namespace, pod }
+        }
+        code => FetchError::NoProfile { place, answer: format!("{code} {}", status.message.trim()) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_asked_for_through_the_pod_proxy() {
+        let page = Page { namespace: "shop", pod: "orders-1", port: "6060", path: "/debug/pprof/" };
+        assert_eq!(page.place(Kind::Heap), "/api/v1/namespaces/shop/pods/orders-1:6060/proxy/debug/pprof/heap");
+    }
+}
