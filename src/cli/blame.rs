@@ -100,10 +100,12 @@ async fn from_the_cluster(
     namespace: Option<&str>,
     pod: &str,
 ) -> anyhow::Result<Result<Profiles, FetchError>> {
-    let config = Config::infer().await.with_context(|| {
+    let mut config = Config::infer().await.with_context(|| {
         format!("there is no file {:?}, and no Kubernetes cluster is configured to find such a pod in", args.of)
     })?;
     let namespace = namespace.map_or_else(|| config.default_namespace.clone(), str::to_owned);
+    // A pod that does not answer will not at the tenth time.
+    config.default_retry = false;
     let client = Client::try_from(config)?;
     let page = Page { namespace: &namespace, pod, port: &args.port, path: &args.path };
     let heap = match fetch(&client, &page, Kind::Heap).await {

@@ -4,11 +4,11 @@
 //! `grpc.NewClient`, `Dial` and `DialContext` allocate on their caller's stack, and what they allocate lives as long as
 //! the channel: about 4.4 KiB for each. So the stacks above them say who holds channels, and their samples how many.
 //!
-//! - [`profile`] reads pprof's format and knows nothing of gRPC.
-//! - [`frames`] says whose code a frame is.
-//! - [`sites`] finds the frame to blame in a stack, through libraries and wrappers.
-//! - [`count`] says how many channels a site holds, and how sure that is.
-//! - [`goroutines`] counts channels in a goroutine profile, exactly, but cannot tell who made them.
+//! - `profile` reads pprof's format and knows nothing of gRPC.
+//! - `frames` says whose code a frame is.
+//! - `sites` finds the frame to blame in a stack, through libraries and wrappers.
+//! - `count` says how many channels a site holds, and how sure that is.
+//! - `goroutines` counts channels in a goroutine profile, exactly, but cannot tell who made them.
 
 mod count;
 mod frames;
@@ -75,6 +75,9 @@ pub struct Blame {
     /// The version of grpc-go, if the profile says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc_go: Option<String>,
+    /// Whether the channels idled out, so that next to nothing is left with who made them: `others` are those who
+    /// dialled most, whether they closed what they dialled or not.
+    pub faded: bool,
     /// Whether what holds channels is a server's side alone.
     pub serves_only: bool,
 }
@@ -141,6 +144,7 @@ fn verdict(heap: &Profile, found: &Dials, counted: count::Counted) -> Blame {
         accused,
         others,
         channels: counted.channels,
+        faded: counted.faded,
         bytes: counted.bytes,
         heap: heap.stacks.iter().map(|it| it.bytes).sum(),
         grpc_go: frames::grpc_version(heap).map(|(major, minor)| format!("{major}.{minor}")),

@@ -127,11 +127,10 @@ impl Facts<'_> {
         if each.is_some_and(|it| USUAL_BYTES_PER_CONNECTION.contains(&it)) { 1.0 } else { UNUSUALLY_NEAR }
     }
 
-    /// Whether they may be a server's clients for all that is known: nothing tells inbound from outbound ones, and
-    /// neither a day's course nor a predecessor says that it is age and not load.
+    /// Whether load may be behind it for all that is known, or a server's clients: nothing tells inbound from outbound
+    /// connections or what the process had to do, and no predecessor says that it is age.
     fn may_serve(&self, policy: &Policy, leak: &Rise) -> bool {
-        let day = DAY.min(policy.window.as_secs_f64() / DAY_SHARE);
-        self.direction_blind && !self.knows_load() && leak.span < day && !self.recurs(policy, leak)
+        self.direction_blind && !self.knows_load() && !self.recurs(policy, leak)
     }
 
     fn sure<'a>(rises: Option<&'a Rises>, policy: &Policy) -> Option<&'a Rise> {

@@ -34,7 +34,8 @@ pub fn text(report: &Report, stacks: bool) -> String {
         blame.accused.iter().for_each(|it| text += &stack(it));
     }
     if !blame.others.is_empty() {
-        let _ = writeln!(text, "\nNot accused:\n{}", table(&blame.others));
+        let title = if blame.faded { "Who dialled most, and may have closed it" } else { "Not accused" };
+        let _ = writeln!(text, "\n{title}:\n{}", table(&blame.others));
     }
     text
 }
@@ -57,6 +58,11 @@ fn because(blame: &Blame) -> String {
     match blame {
         Blame { grpc_go: None, .. } => ": the program does not use grpc-go, or its heap holds nothing of it".to_owned(),
         Blame { serves_only: true, .. } => ": what gRPC holds here is a server's side; ask its clients".to_owned(),
+        Blame { faded: true, channels, .. } => format!(
+            " by this profile: of {:.0} channels next to nothing is left with who made them, for they idled out. Ask a \
+             younger pod, or set runtime.MemProfileRate = 4096",
+            channels.count
+        ),
         Blame { others, .. } if others.is_empty() => ": no channel was made that is still there".to_owned(),
         _ => format!(": no place surely holds {LEAST_CHANNELS} channels or more"),
     }

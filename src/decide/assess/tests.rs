@@ -106,15 +106,15 @@ impl Container {
 }
 
 fn judge(observation: &Observation, at: Timestamp) -> Finding {
-    assess(&policy("5m"), std::slice::from_ref(observation), at).remove(0)
+    assess(&policy(), std::slice::from_ref(observation), at).remove(0)
 }
 
 fn now() -> Timestamp {
     Timestamp::from_second(NOW as i64).expect("a time")
 }
 
-fn policy(window: &str) -> Policy {
-    let spec = serde_json::json!({"allPods": true, "window": window, "interval": "10s", "warmUp": "30s"});
+fn policy() -> Policy {
+    let spec = serde_json::json!({"allPods": true, "window": "5m", "interval": "10s"});
     let rules: PolicyRules = serde_json::from_value(spec).expect("a spec");
     Policy::parse(&rules).expect("valid")
 }
@@ -329,12 +329,13 @@ fn connections_with_a_servers_goroutines_are_not_a_clients_because_it_calls_too(
 #[test]
 fn sockets_that_may_be_a_servers_clients_are_worth_an_alert_and_no_restart() {
     let silent = container(290.0).with_sockets(|age| 7.0 + (6.0 * age).floor()).with(Signal::Memory, memory(600_000.0));
-    let strength = |window| match assess(&policy(window), &[silent.observation()], now()).remove(0).verdict {
+    let strength = |of: &Container| match of.judged().verdict {
         Verdict::Growing(growth) => growth.strength,
         other => panic!("{other:?}"),
     };
-    assert_eq!(strength("4h"), Strength::Alertable, "most of the day is still to come");
-    assert_eq!(strength("5m"), Strength::Certain);
+    assert_eq!(strength(&silent), Strength::Alertable);
+    let known = silent.with(Signal::Calls, |age| (2_000.0 * age).floor());
+    assert_eq!(strength(&known), Strength::Certain);
 }
 
 #[test]

@@ -27,6 +27,8 @@ const IN_THE_HEAP: [(u32, f64, f64); 6] = [
     (80, 49_800.0, 56_800.0),
     (81, 16_800.0, 56_800.0),
 ];
+/// With fewer samples of what is still there, sites cannot be told by it.
+const FADED: f64 = 3.0;
 /// From so many samples of the channels' own objects on these are simply counted.
 const COUNTED_FROM: f64 = 50.0;
 /// The smallest object of its own that a channel is, bytes: it is a thousand or more, all else is small.
@@ -41,6 +43,8 @@ pub struct Counted {
     pub sites: Vec<Site>,
     /// What each site holds by its own samples alone, whoever is like it.
     pub alone: Vec<f64>,
+    /// Whether they only may have made the channels: what they allocated has gone.
+    pub faded: bool,
     pub channels: Channels,
     /// What channels take, bytes.
     pub bytes: f64,
@@ -75,13 +79,17 @@ pub fn count(profile: &Profile, dials: &Dials, known: Option<f64>) -> Counted {
     let lasting = lasting(profile, dials);
     let tallies: Vec<(usize, Tally)> =
         dials.by_site.iter().map(|(site, stacks)| (*site, tally(profile, stacks, &lasting))).collect();
-    let tallies: Vec<(usize, Tally)> = tallies.into_iter().filter(|it| it.1.live > 0.0).collect();
+    // Of channels that idled out next to nothing is left with who made them; then what was allocated says who may have.
+    let live: f64 = tallies.iter().map(|it| it.1.live).sum();
+    let faded = live < FADED && known.is_some_and(|it| it >= LEAST_CHANNELS);
+    let speaks = |it: &(usize, Tally)| it.1.live > 0.0 || faded && it.1.allocated > 0.0;
+    let tallies: Vec<(usize, Tally)> = tallies.into_iter().filter(speaks).collect();
     let bytes = held(profile);
     let channels = in_all(profile, &tallies, bytes, known);
     let exact = tallies.iter().map(|it| it.1.objects_sampled).sum::<f64>() >= COUNTED_FROM;
-    let weights: Vec<f64> = tallies.iter().map(|(_, it)| if exact { it.objects } else { it.weight() }).collect();
-    let sampled: Vec<f64> =
-        tallies.iter().map(|(_, it)| if exact { it.objects_sampled } else { it.weight() }).collect();
+    let weight = |it: &Tally| if faded { it.allocated } else { it.weight() };
+    let weights: Vec<f64> = tallies.iter().map(|(_, it)| if exact { it.objects } else { weight(it) }).collect();
+    let sampled: Vec<f64> = tallies.iter().map(|(_, it)| if exact { it.objects_sampled } else { weight(it) }).collect();
     let alike = alike(&sampled);
     let all: f64 = weights.iter().sum();
     let shares = alike.iter().map(|group| {
@@ -97,7 +105,7 @@ pub fn count(profile: &Profile, dials: &Dials, known: Option<f64>) -> Counted {
         let held = channels.count * share[place];
         site(profile, *frame, &dials.by_site[frame], tally, held, bytes * share[place], sampled[place])
     };
-    Counted { sites: tallies.iter().enumerate().map(site).collect(), alone, channels, bytes }
+    Counted { sites: tallies.iter().enumerate().map(site).collect(), alone, faded, channels, bytes }
 }
 
 fn site(profile: &Profile, frame: usize, stacks: &[Dial], tally: &Tally, channels: f64, bytes: f64, n: f64) -> Site {
@@ -166,7 +174,7 @@ fn held(profile: &Profile) -> f64 {
     let (holds, calls, serves) = (of(frames::holds), of(frames::calls), of(frames::serves));
     let any = |stack: &Stack, those: &[bool]| stack.frames.iter().any(|it| those[*it]);
     let held = |it: &&Stack| any(it, &holds) && !any(it, &calls) && !any(it, &serves);
-    profile.stacks.iter().filter(held).map(|it| it.bytes).sum()
+    profile.stacks.iter().filter(held).fold(0.0, |sum, it| sum + it.bytes)
 }
 
 fn in_all(profile: &Profile, tallies: &[(usize, Tally)], bytes: f64, known: Option<f64>) -> Channels {

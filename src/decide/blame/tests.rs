@@ -205,6 +205,17 @@ fn a_site_that_dials_and_closes_holds_nothing_and_one_that_stopped_growing_is_no
 }
 
 #[test]
+fn of_channels_that_idled_out_those_who_dialled_are_listed_and_nobody_is_accused() {
+    let dialled = heap(&[(0.0, &[NEW, "example.com/shop/h.Handle@example.com/shop/h/h.go:12", MAIN])]);
+    let blame = |known| blame(&dialled, known, None).expect("a heap profile");
+    let faded = blame(Some(780.0));
+    assert!(faded.faded && faded.accused.is_empty(), "{faded:?}");
+    assert_eq!(faded.others.iter().map(|it| it.function.as_str()).collect::<Vec<_>>(), ["example.com/shop/h.Handle"]);
+    // Who closes what it dials, leaves nothing either; only the number of channels tells the two apart.
+    assert_eq!(blame(Some(2.0)).others, []);
+}
+
+#[test]
 fn a_server_and_a_program_without_grpc_have_nobody_to_blame() {
     let server = "google.golang.org/grpc/internal/transport.NewServerTransport@google.golang.org/grpc@v1.85.0/x.go:1";
     let serves = blame(&heap(&[(9_000.0, &[server, MAIN])]), None, None).expect("a heap profile");
