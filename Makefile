@@ -20,8 +20,8 @@ try: ## the same finding without root and without a cluster: plain processes on 
 test: ## all tests: unit, wire, real API server, real cluster (root for the last; about 30 minutes)
 	@tests/run
 
-fuzz: ## nonsense for the parser of series and for the replay, FUZZ_SECONDS=60 each (needs cargo-fuzz and a C++ compiler)
-	@for target in notation replay; do \
+fuzz: ## nonsense for the parsers of series and profiles and for the replay, FUZZ_SECONDS=60 each (needs cargo-fuzz and a C++ compiler)
+	@for target in notation profile replay; do \
 	  mkdir -p fuzz/corpus/$$target; \
 	  cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 || exit 1; \
