@@ -13,8 +13,8 @@
 //! - [`pooled_z`], [`high_outliers`]: do the pods of a workload grow together, or is one odd (Stouffer, Strube; Iglewicz
 //!   & Hoaglin 1993);
 //! - [`benjamini_hochberg`]: which of many findings to believe (1995);
-//! - [`conformal_factors`], [`adapted_alpha`]: an interval for a forecast, from how far off earlier ones were (Vovk
-//!   2005, Lei et al. 2018, Gibbs & Candès 2021);
+//! - [`conformal_factors`]: an interval for a forecast, from how far off earlier ones were (Vovk
+//!   2005, Lei et al. 2018);
 //! - [`median`], [`quantile`]: order statistics.
 //!
 //! They are cheap enough to be asked often: 10,000 containers at four scales of 48 points are at most 0.4 s of [`trend`]
@@ -39,7 +39,7 @@ mod theil_sen;
 mod trend;
 
 pub use benjamini_hochberg::benjamini_hochberg;
-pub use conformal::{Factors, adapted_alpha, conformal_factors};
+pub use conformal::{Factors, conformal_factors};
 pub use curvature::{Curvature, curvature};
 pub use increment::increment_test;
 pub use mann_kendall::{MannKendall, mann_kendall, mann_kendall_hamed_rao};

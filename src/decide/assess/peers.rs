@@ -10,13 +10,15 @@ use crate::{
         Finding, Observation, Policy, Strength, Verdict,
         assess::rise::Z_OF_ALERTS,
         lineage::Ancestor,
-        stats::{median, pooled_z},
+        stats::{high_outliers, median, pooled_z},
     },
     signals::Signal,
 };
 
 /// z that are cut off at zero lift a pool of k by so much times the root of k where nothing grows.
 const CUT_OFF: f64 = 0.4;
+/// Slopes that differ by less than this share of their median do not differ.
+const SPREAD: f64 = 0.2;
 /// A revision grew less than this share of the present rise: it did not have the leak,
 const WITHOUT: f64 = 0.2;
 /// and it had it if it grew by more than this share.
@@ -41,6 +43,7 @@ pub fn compared(_policy: &Policy, observations: &[Observation], mut findings: Ve
         }
         let sure = sure_together(&findings, &growing);
         let company = company(growing.len(), peers.len());
+        let faster = much_faster(&findings, &growing);
         for place in growing {
             let came_with = came_with(&findings, &observations[place], place, &peers);
             let Verdict::Growing(growth) = &mut findings[place].verdict else { continue };
@@ -48,6 +51,9 @@ pub fn compared(_policy: &Policy, observations: &[Observation], mut findings: Ve
                 growth.strength = Strength::Alertable;
             }
             growth.message += &company;
+            if faster.contains(&place) {
+                growth.message += ", this one much faster";
+            }
             growth.message += &came_with.unwrap_or_default();
         }
     }
@@ -63,6 +69,16 @@ fn sure_together(findings: &[Finding], growing: &[usize]) -> bool {
     growing.len() >= 2
         && z.len() == growing.len()
         && pooled_z(&z, &rows).is_some_and(|it| it.z - CUT_OFF * (z.len() as f64).sqrt() >= *Z_OF_ALERTS.end())
+}
+
+/// Those whose connections rise so much faster than the others' that something besides the common leak is behind it.
+fn much_faster(findings: &[Finding], growing: &[usize]) -> Vec<usize> {
+    let slope = |it: &usize| findings[*it].evidence.connections.map(|it| it.slope.per_second);
+    let slopes: Option<Vec<f64>> = growing.iter().map(slope).collect();
+    let Some(slopes) = slopes else { return Vec::new() };
+    let least_spread = SPREAD * median(&slopes).unwrap_or_default().abs();
+    let odd = high_outliers(&slopes, least_spread).unwrap_or_default();
+    odd.into_iter().map(|it| growing[it]).collect()
 }
 
 fn company(growing: usize, judged: usize) -> String {
@@ -176,6 +192,20 @@ mod tests {
         assert_eq!(all[0].message, "it leaks; so do all 2 pods that can be judged");
         let alone = judged(vec![suspect("a", "r", 3.2, 1)], &[]);
         assert_eq!(alone[0].message, "it leaks");
+    }
+
+    #[test]
+    fn of_those_that_all_leak_the_one_that_leaks_much_faster_is_named() {
+        let faster = |by: f64| {
+            let mut pods: Vec<Finding> = (0..4).map(|n| suspect(&format!("p{n}"), "r", 3.2, n)).collect();
+            if let Some(trend) = &mut pods[2].evidence.connections {
+                trend.slope.per_second *= by;
+            }
+            let said = judged(pods, &[]);
+            said.iter().map(|it| it.message.ends_with("this one much faster")).collect::<Vec<_>>()
+        };
+        assert_eq!(faster(3.0), [false, false, true, false]);
+        assert_eq!(faster(1.5), [false; 4], "loads differ");
     }
 
     #[test]

@@ -66,22 +66,6 @@ fn prior_score(rank: usize) -> f64 {
     deviate * if deviate < 0.0 { PRIOR_BELOW } else { PRIOR_ABOVE }
 }
 
-/// The `alpha` to use for the next interval (Gibbs & Candès 2021): `alpha + gamma (target - missed)`. A miss widens
-/// the next interval, a hit narrows it a little, and in the long run the share of misses tends to `target` whatever
-/// happens to the errors: over T steps it is within `(max(alpha, 1 - alpha) + gamma) / (gamma T)`.
-///
-/// Feed back the result as it is, also when it leaves (0, 1), where [`conformal_factors`] gives nothing: at or below 0
-/// take everything for possible (and count a hit), at or above 1 nothing (and count a miss). A `gamma` of 0.005 to 0.05
-/// is usual.
-///
-/// ```
-/// use grpc_hygiene::decide::stats::adapted_alpha;
-/// assert!(adapted_alpha(0.2, 0.2, 0.05, true) < 0.2 && adapted_alpha(0.2, 0.2, 0.05, false) > 0.2);
-/// ```
-pub fn adapted_alpha(alpha: f64, target: f64, gamma: f64, missed: bool) -> f64 {
-    alpha + gamma * (target - f64::from(u8::from(missed)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
