@@ -2,7 +2,7 @@
 //!
 //! Buffers and connections do not tell who dialled, for a channel connects on goroutines of its own. But
 //! `grpc.NewClient`, `Dial` and `DialContext` allocate on their caller's stack, and what they allocate lives as long as
-//! the channel: about 4.4 KiB for each. So the stacks above them say who holds channels, and their samples how many.
+//! the channel: about 4.4 KB for each. So the stacks above them say who holds channels, and their samples how many.
 //!
 //! - `profile` reads pprof's format and knows nothing of gRPC.
 //! - `frames` says whose code a frame is.

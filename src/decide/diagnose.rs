@@ -122,8 +122,7 @@ impl Facts<'_> {
 
     /// What becomes of patience where memory does not fit the connections: load may be behind both.
     fn usualness(&self, connections: &Rise) -> f64 {
-        let memory = self.memory.as_ref().and_then(|it| it.best(0.0)).filter(|it| it.still_rising);
-        let each = memory.map(|it| it.trend.slope.per_second / connections.trend.slope.per_second);
+        let each = self.rising_memory().map(|it| it.trend.slope.per_second / connections.trend.slope.per_second);
         if each.is_some_and(|it| USUAL_BYTES_PER_CONNECTION.contains(&it)) { 1.0 } else { UNUSUALLY_NEAR }
     }
 
@@ -137,8 +136,13 @@ impl Facts<'_> {
         rises.and_then(|it| it.best(0.0)).filter(|it| it.is_significant(policy.max_p_value))
     }
 
+    /// How memory rises, sure or not.
+    fn rising_memory(&self) -> Option<&Rise> {
+        self.memory.as_ref()?.best(0.0).filter(|it| it.still_rising)
+    }
+
     fn forecast(&self) -> Option<Forecast> {
-        self.forecast_by(self.memory.as_ref()?.best(0.0).filter(|it| it.still_rising)?)
+        self.forecast_by(self.rising_memory()?)
     }
 
     fn forecast_by(&self, rise: &Rise) -> Option<Forecast> {

@@ -130,7 +130,7 @@ fn cut(signal: Signal, points: &[Sample], width: f64, from: f64, now: f64) -> Re
     // Nor is it a hole that nothing is known from before the first point: Prometheus may be younger than the container.
     let from = from.max(points[0].at);
     if points.len() < MIN_BUCKETS || (points.len() as f64) < COVERAGE * (now - from) / width {
-        return Err(Why::Gaps { signal, gap: gap.max(points[0].at - from) });
+        return Err(Why::Gaps { signal, gap });
     }
     Ok(Window::of(points, width))
 }

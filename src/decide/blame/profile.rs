@@ -102,9 +102,7 @@ impl Profile {
     }
 
     fn of(message: &Proto) -> Result<Self, InvalidProfile> {
-        let text =
-            |index: i64| message.string_table.get(usize::try_from(index).unwrap_or(usize::MAX)).map(String::as_str);
-        let kinds: Vec<&str> = message.sample_type.iter().map(|it| text(it.kind).unwrap_or_default()).collect();
+        let kinds: Vec<&str> = message.sample_type.iter().map(|it| message.text(it.kind).unwrap_or_default()).collect();
         let place = |name: &str| kinds.iter().position(|it| *it == name);
         let kind = match (place("inuse_space"), place("goroutine")) {
             (Some(_), _) => Kind::Heap,
@@ -163,10 +161,6 @@ type Places = (Vec<Frame>, HashMap<u64, Vec<usize>>);
 /// Every frame once, and the frames of each location: what was inlined there, and where.
 fn places_of(message: &Proto) -> Result<Places, InvalidProfile> {
     let functions: HashMap<u64, &FunctionProto> = message.function.iter().map(|it| (it.id, it)).collect();
-    let text = |index: i64| {
-        let found = message.string_table.get(usize::try_from(index).unwrap_or(usize::MAX));
-        found.ok_or(InvalidProfile::Dangling { what: "string", id: index.unsigned_abs() })
-    };
     let mut frames: Vec<Frame> = Vec::new();
     let mut known: HashMap<(u64, i64), usize> = HashMap::new();
     let mut locations = HashMap::with_capacity(message.location.len());
@@ -178,8 +172,8 @@ fn places_of(message: &Proto) -> Result<Places, InvalidProfile> {
                 None => {
                     let id = line.function_id;
                     let function = functions.get(&id).ok_or(InvalidProfile::Dangling { what: "function", id })?;
-                    let (name, file) = (text(function.name)?, text(function.filename)?);
-                    frames.push(Frame { function: without_types(name), file: file.clone(), line: line.line });
+                    let (name, file) = (message.text(function.name)?, message.text(function.filename)?);
+                    frames.push(Frame { function: without_types(name), file: file.to_owned(), line: line.line });
                     known.insert((id, line.line), frames.len() - 1);
                     frames.len() - 1
                 }
@@ -217,6 +211,13 @@ struct Proto {
     string_table: Vec<String>,
     #[prost(int64, tag = "12")]
     period: i64,
+}
+
+impl Proto {
+    fn text(&self, index: i64) -> Result<&str, InvalidProfile> {
+        let found = usize::try_from(index).ok().and_then(|it| self.string_table.get(it));
+        found.map(String::as_str).ok_or(InvalidProfile::Dangling { what: "string", id: index.unsigned_abs() })
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -34,11 +34,12 @@ pub struct Dials {
 
 /// Finds who makes channels.
 pub fn dials(profile: &Profile) -> Dials {
-    let seen = Seen::of(profile);
+    let dialled_at: Vec<Option<usize>> = profile.stacks.iter().map(|it| dialled_at(profile, it)).collect();
+    let seen = Seen::of(profile, &dialled_at);
     let mut by_site: BTreeMap<usize, Vec<Dial>> = BTreeMap::new();
     let mut place: HashMap<&Frame, usize> = HashMap::new();
-    for (index, stack) in profile.stacks.iter().enumerate() {
-        let Some(dial) = dialled_at(profile, stack) else { continue };
+    for (index, (stack, dialled)) in profile.stacks.iter().zip(&dialled_at).enumerate() {
+        let Some(dial) = *dialled else { continue };
         let site = seen.to_blame(stack, dial);
         let frame = stack.frames[site];
         // The same place may be there twice, with the addresses of two instances.
@@ -65,17 +66,16 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn of(profile: &'a Profile) -> Self {
+    fn of(profile: &'a Profile, dialled_at: &[Option<usize>]) -> Self {
         let mut seen =
             Self { profile, origins: frames::origins(profile), uses: HashSet::new(), callers: HashMap::new() };
-        for stack in &profile.stacks {
-            if let Some(dial) = dialled_at(profile, stack) {
-                let above: Vec<&str> = seen.application(stack, dial).map(|it| it.1).collect();
-                for pair in above.windows(2).filter(|it| it[0] != it[1]) {
-                    seen.callers.entry(pair[0]).or_default().insert(pair[1]);
+        for (stack, dialled) in profile.stacks.iter().zip(dialled_at) {
+            if let Some(dial) = *dialled {
+                for pair in seen.application(stack, dial).windows(2).filter(|it| it[0].1 != it[1].1) {
+                    seen.callers.entry(pair[0].1).or_default().insert(pair[1].1);
                 }
             } else if let Some(call) = profile.frames_of(stack).position(frames::calls) {
-                let above: Vec<(usize, &str)> = seen.application(stack, call).collect();
+                let above = seen.application(stack, call);
                 seen.note_users(stack, &above);
             }
         }
@@ -89,8 +89,7 @@ impl<'a> Seen<'a> {
             let lends = callee.is_some_and(|(at, callee)| {
                 let closure = &self.profile.frames[stack.frames[at]].function;
                 // Inlined elsewhere, a closure is named after where it is now, and then after its function.
-                let whose = |it: &str| it.rsplit('.').next().map(str::to_owned);
-                let is_its_own = |it: &(usize, &str)| whose(it.1) == whose(callee);
+                let is_its_own = |it: &(usize, &str)| last(it.1, '.') == last(callee, '.');
                 closure != callee && callee != *function && above[place + 1..].iter().any(is_its_own)
             });
             if !lends {
@@ -101,18 +100,18 @@ impl<'a> Seen<'a> {
 
     /// The frames of the application above a place, innermost first: where, and the function, closures counted as the
     /// function that they stand in.
-    fn application(&self, stack: &Stack, above: usize) -> impl Iterator<Item = (usize, &'a str)> {
+    fn application(&self, stack: &Stack, above: usize) -> Vec<(usize, &'a str)> {
         let profile = self.profile;
         let own = |(_, frame): &(usize, &usize)| self.origins[**frame] == Origin::Application;
         let places = stack.frames.iter().enumerate().skip(above + 1).filter(own);
-        places.map(move |(at, frame)| (at, enclosing(&profile.frames[*frame].function))).collect::<Vec<_>>().into_iter()
+        places.map(|(at, frame)| (at, enclosing(&profile.frames[*frame].function))).collect()
     }
 
     fn to_blame(&self, stack: &Stack, dial: usize) -> usize {
         let once = self.profile.frames_of(stack).position(|it| it.function.starts_with("sync.(*Once)."));
         // What runs once makes one channel; who waits for it makes none.
-        let own: Vec<(usize, &str)> =
-            self.application(stack, dial).filter(|it| once.is_none_or(|once| it.0 < once || once < dial)).collect();
+        let mut own = self.application(stack, dial);
+        own.retain(|it| once.is_none_or(|once| it.0 < once || once < dial));
         let first = own.iter().find(|(_, function)| !self.forwards(function));
         // A library on a goroutine of its own: whoever called gRPC.
         let nobody = || (dial + 1).min(stack.frames.len() - 1);
@@ -128,12 +127,15 @@ impl<'a> Seen<'a> {
     }
 }
 
+fn last(of: &str, separator: char) -> &str {
+    of.rsplit(separator).next().unwrap_or(of)
+}
+
 fn named_like_a_forwarder(function: &str) -> bool {
     const NAMES: [&str; 7] = ["dial", "conn", "client", "channel", "grpc", "stub", "rpc"];
     const EXACTLY: [&str; 6] = ["new", "open", "get", "make", "create", "acquire"];
     let (package, name) = package_and_name(function);
-    let package = package.rsplit('/').next().unwrap_or_default().to_lowercase();
-    let name = name.rsplit('.').next().unwrap_or_default().to_lowercase();
+    let (package, name) = (last(package, '/').to_lowercase(), last(name, '.').to_lowercase());
     let speaks = |of: &str| NAMES.iter().any(|it| of.contains(it));
     // `main` is nobody's wrapper.
     name != "main" && (speaks(&name) || EXACTLY.contains(&name.as_str()) || speaks(&package) && package != "main")
