@@ -27,10 +27,12 @@ pub struct Emitter<'a> {
     targets: usize,
     states_started: bool,
     pod_cgroups: bool,
+    /// Whether calls are told by everybody, whatever the instrumentation.
+    calls_told: bool,
 }
 
 impl<'a> Emitter<'a> {
-    pub fn new(rng: &mut Draw, epoch: f64, fleet: &'a Fleet) -> Self {
+    pub fn new(rng: &mut Draw, epoch: f64, fleet: &'a Fleet, calls_told: bool) -> Self {
         const METHODS: [(&str, &str); 5] = [
             ("shop.v1.Payments", "Authorize"),
             ("shop.v1.Stock", "Reserve"),
@@ -57,6 +59,7 @@ impl<'a> Emitter<'a> {
             targets: rng.count(1, 2),
             states_started: rng.chance(0.5),
             pod_cgroups: rng.chance(0.2),
+            calls_told,
         }
     }
 
@@ -85,6 +88,16 @@ impl<'a> Emitter<'a> {
         if setup.instruments.has_runtime() {
             let clock = self.clock(rng, pod, setup.dt);
             self.application(setup, pod, container, record, &clock);
+        }
+        if self.calls_told && !setup.instruments.has_calls() {
+            // With the kubelet's clock, so that all other draws stay what they are.
+            self.calls(
+                Instruments::Middleware,
+                setup,
+                &self.labels(pod, &[("container", container)]),
+                record,
+                &kubelet,
+            );
         }
         let clock = self.clock(rng, pod, setup.dt);
         self.states(setup, pod, container, record, &clock);
@@ -158,13 +171,20 @@ impl<'a> Emitter<'a> {
         self.push("process_open_fds", &labels, record, clock, None, |it| it.descriptors);
         self.push("process_resident_memory_bytes", &labels, record, clock, None, |it| it.rss);
         self.push("process_start_time_seconds", &labels, record, clock, None, |it| starts[it.life]);
-        self.calls(setup, &labels, record, clock);
+        self.calls(setup.instruments, setup, &labels, record, clock);
         if setup.instruments.has_subchannels() {
             self.subchannels(setup, &labels, record, clock);
         }
     }
 
-    fn calls(&mut self, setup: &Setup, labels: &Labels, record: &Record, clock: &[Option<f64>]) {
+    fn calls(
+        &mut self,
+        instruments: Instruments,
+        setup: &Setup,
+        labels: &Labels,
+        record: &Record,
+        clock: &[Option<f64>],
+    ) {
         let serves = !setup.inbound.0.is_empty();
         let methods = self.methods.clone();
         for (place, (service, method, share)) in methods.iter().enumerate() {
@@ -172,7 +192,7 @@ impl<'a> Emitter<'a> {
             let served = |it: &Row| (it.served * share).floor();
             let full = format!("{service}/{method}");
             let target = self.target(place % self.targets);
-            match setup.instruments {
+            match instruments {
                 Instruments::OpenTelemetry => {
                     let mut labels = scoped(labels, setup);
                     labels.extend(pairs(&[("grpc_method", &full)]));

@@ -70,15 +70,16 @@ impl LeakTruth {
     }
 }
 
-/// Makes one incident.
-pub fn incident(seed: u64, family: &'static Family, index: u64) -> Incident {
+/// Makes one incident. With `calls_told` it is the same one, and its calls are in the metrics whatever the
+/// instrumentation: what an oracle of the load would see.
+pub fn incident(seed: u64, family: &'static Family, index: u64, calls_told: bool) -> Incident {
     let number = families::FAMILIES.iter().position(|it| it.name == family.name).unwrap_or_default() as u64;
     let mut rng = Draw::new(seed.wrapping_mul(1_000_003).wrapping_add(number * 10_007).wrapping_add(index));
     let namespace = format!("{}-{seed}-{index}", family.name.replace('_', "-"));
     let mut draft = Draft::new(&mut rng, namespace, family);
     (family.draw)(&mut rng, &mut draft);
     let containers = simulated(&mut rng, &mut draft);
-    let mut emitter = Emitter::new(&mut rng, EPOCH, &draft.fleet);
+    let mut emitter = Emitter::new(&mut rng, EPOCH, &draft.fleet, calls_told);
     for (place, (name, setup)) in draft.containers().into_iter().enumerate() {
         for (pod, record) in draft.fleet.pods.iter().zip(&containers[place]) {
             emitter.container(&mut rng, setup, pod, &name, record);

@@ -45,6 +45,10 @@ impl Instruments {
         matches!(self, Self::OpenTelemetry | Self::StrippedOfCalls)
     }
 
+    pub fn has_calls(self) -> bool {
+        matches!(self, Self::OpenTelemetry | Self::Middleware)
+    }
+
     pub fn has_runtime(self) -> bool {
         self != Self::Kubelet
     }
