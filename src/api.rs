@@ -14,11 +14,11 @@ pub use crd::{custom_resources, unknown_fields, yaml};
 pub use duration::{DurationText, InvalidDuration, parse_duration, print_duration};
 pub use resource::{PolicyResource, Reach};
 pub use spec::{
-    AlertSpec, AnnotateSpec, ClusterGrpcClientPolicy, ClusterGrpcClientPolicySpec, GrpcClientPolicy,
-    GrpcClientPolicySpec, Mode, PolicyRules, RemediationSpec, RestartMethod, RestartSpec, Severity, SourcesSpec,
-    ThresholdsSpec,
+    AlertSpec, AnnotateSpec, ClusterGrpcClientPolicy, ClusterGrpcClientPolicySpec, EvidenceRule, GrpcClientPolicy,
+    GrpcClientPolicySpec, Mode, PolicyRules, ProfilesSpec, RemediationSpec, RestartMethod, RestartSpec, Severity,
+    SourcesSpec, ThresholdsSpec, Through,
 };
 pub use status::{
     AlertRecord, AnnotatedWorkload, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Offender,
-    RemediationState, RemediationStatus, SourceInUse, WorkloadRef,
+    ProfileRecord, RemediationState, RemediationStatus, SiteRecord, SourceInUse, WorkloadRef,
 };

@@ -198,6 +198,17 @@ pub struct RunArgs {
     /// This replica's name in the lease. Must differ between replicas: use the pod's name and UID.
     #[arg(long, env = "GRPC_HYGIENE_IDENTITY", value_name = "NAME")]
     pub identity: String,
+    /// The folder where profiles of offenders are stored. Not set: none is taken.
+    #[arg(long, env = "GRPC_HYGIENE_PROFILES_DIR", value_name = "FOLDER")]
+    pub profiles_dir: Option<PathBuf>,
+    /// How much the stored profiles may take, MiB; the oldest make room.
+    #[arg(long, env = "GRPC_HYGIENE_PROFILES_LIMIT", default_value_t = 200, value_name = "MIB",
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub profiles_limit: u64,
+    /// Where to serve the stored profiles, /profiles/NAME. They show the insides of programs, so the default is the
+    /// pod's own loopback, which `kubectl port-forward` reaches for whoever may use it.
+    #[arg(long, env = "GRPC_HYGIENE_PROFILES_LISTEN", default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
+    pub profiles_listen: SocketAddr,
 }
 
 /// Where metrics are read and which policies are meant.

@@ -28,9 +28,10 @@ use tokio::sync::mpsc;
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use crate::{
-    api::{GrpcClientPolicyStatus, Mode, PolicyResource, Reach, names::annotations},
+    api::{GrpcClientPolicyStatus, Mode, PolicyResource, ProfileRecord, Reach, names::annotations},
     decide::{
-        Budget, Finding, History, Observation, Observed, Outcome, Plan, Policy, QueryFailure, assess, plan, status,
+        Budget, Finding, History, Observation, Observed, Outcome, Plan, Policy, QueryFailure, assess, plan, profiles,
+        status,
     },
     io::{
         act::{self, Hands},
@@ -38,6 +39,7 @@ use crate::{
         config::Config as OperatorConfig,
         observe::{Eyes, ObserveError, observe, scope_of},
         pods::Owners,
+        profiles::Camera,
         prometheus::Prometheus,
         recall::recall,
         report::{self, Address},
@@ -61,6 +63,8 @@ pub struct Context {
     pub config: OperatorConfig,
     /// Owners of pods.
     pub owners: Owners,
+    /// What takes profiles.
+    pub camera: Camera,
     /// What acts.
     pub hands: Hands,
     /// Publishes events.
@@ -197,11 +201,12 @@ struct Judged {
     history: History,
     plan: Plan,
     outcomes: Vec<Outcome>,
+    profiles: Vec<ProfileRecord>,
     unreachable: Option<QueryFailure>,
     now: Timestamp,
 }
 
-/// The loop: observe, assess, recall, plan, act.
+/// The loop: observe, assess, recall, plan, take profiles of those whom the plan is about, plan with them, act.
 async fn judge<K: PolicyResource>(
     resource: &K,
     policy: &Policy,
@@ -215,8 +220,11 @@ async fn judge<K: PolicyResource>(
         act::settle(&ctx.hands, policy, before).await;
     }
     let recalled = recall(&ctx.client, &ctx.namespace, policy, &resource.key(), before, &findings).await;
-    let history = History { quiet_until: Some(ctx.quiet_until), ..recalled };
-    let plan = plan(policy, &findings, &history, now);
+    let held = ctx.camera.held().await;
+    let operator = ctx.camera.operator().to_owned();
+    let history = History { quiet_until: Some(ctx.quiet_until), held, operator, ..recalled };
+    let (plan, history) = with_profiles(ctx, policy, &findings, history, now).await;
+    let profiles = profiles::remembered(&history, &plan, now);
     let outcomes = match plan.mode {
         Mode::Enforce => act::act(&ctx.hands, policy, &plan, now).await,
         Mode::DryRun => {
@@ -227,7 +235,25 @@ async fn judge<K: PolicyResource>(
     };
     // With nobody to look at, no query was sent; a wrong address is to be seen before the first pod comes.
     let unreachable = if findings.is_empty() { ctx.prometheus.probe().await.err() } else { None };
-    Ok(Judged { findings, history, plan, outcomes, unreachable, now })
+    Ok(Judged { findings, history, plan, outcomes, profiles, unreachable, now })
+}
+
+/// The plan as it is when the evidence is in. First the plan says of whom a profile is wanted; with what came of that it
+/// is made again, for a restart may wait for nothing else.
+async fn with_profiles(
+    ctx: &Context,
+    policy: &Policy,
+    findings: &[Finding],
+    history: History,
+    now: Timestamp,
+) -> (Plan, History) {
+    let first = plan(policy, findings, &history, now);
+    let wanted = profiles::wanted(policy, &first, &history, now);
+    let Some(rule) = policy.profiles.as_ref().filter(|_| !wanted.is_empty()) else { return (first, history) };
+    let taken = ctx.camera.take(rule, &wanted, now).await;
+    let held = ctx.camera.held().await;
+    let history = History { held, ..history.with(taken) };
+    (plan(policy, findings, &history, now), history)
 }
 
 async fn see<K: PolicyResource>(
@@ -253,7 +279,7 @@ async fn finish<K: PolicyResource>(
     judged: &Judged,
     ctx: &Context,
 ) -> Result<(), Error> {
-    let Judged { findings, history, plan, outcomes, unreachable, now } = judged;
+    let Judged { findings, history, plan, outcomes, profiles, unreachable, now } = judged;
     let severity = policy.alert.as_ref().map_or("warning", |it| it.severity.as_str());
     ctx.metrics.judged(plan, findings, outcomes, severity);
     let sent = ctx.hands.alerts.take_counts();
@@ -267,7 +293,8 @@ async fn finish<K: PolicyResource>(
         Budget::Unreadable(_) => None,
     });
     let unreachable = unreachable.as_ref();
-    let observed = Observed::Judged { findings, plan, outcomes, unreachable, restarts_last_day: ledgers.sum() };
+    let restarts_last_day = ledgers.sum();
+    let observed = Observed::Judged { findings, plan, outcomes, profiles, unreachable, restarts_last_day };
     let after = write(ctx, resource, before, &observed).await?;
     debug!(targets = findings.len(), violating = plan.cases.len(), "evaluated");
     report::publish(&ctx.recorder, resource, before, &after, plan, findings, history).await;

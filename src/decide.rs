@@ -22,6 +22,7 @@ pub mod observation;
 pub mod oom;
 mod plan;
 pub mod policy;
+pub mod profiles;
 pub mod replay;
 pub mod scales;
 pub mod series;
@@ -38,5 +39,5 @@ pub use plan::{
     Because, Case, Cleared, Decision, Outcome, Plan, Remediation, Restart, Rung, concerns, may_be_disturbed, plan,
 };
 pub use policy::{AlertRule, InvalidPolicy, Policy, RestartRule};
-pub use series::{Level, Matrix, Sample, Series};
+pub use series::{Level, Matrix, Sample, Samples, Series};
 pub use status::{Observed, status, worth_writing};

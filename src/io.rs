@@ -1,5 +1,5 @@
 //! The hands: everything that touches the network or a file. Reading is in `observe`, `pods`, `prometheus`, `workload`,
-//! `recall`, `history`, `series` and `pprof`; acting is in `act`, with `acting` (the one client that may change things),
+//! `recall`, `history`, `series`, `pprof` and `profiles`, which fills the `shelf`; acting is in `act`, with `acting` (the one client that may change things),
 //! `leadership`, `ledger`, `notify` and `sweep`; `report` writes status and events.
 
 pub mod act;
@@ -13,9 +13,11 @@ pub mod notify;
 pub mod observe;
 pub mod pods;
 pub mod pprof;
+pub mod profiles;
 pub mod prometheus;
 pub mod recall;
 pub mod report;
 pub mod series;
+pub mod shelf;
 pub mod sweep;
 pub mod workload;

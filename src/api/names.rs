@@ -21,11 +21,15 @@ pub mod annotations {
     pub const EXEMPT: &str = "grpc-hygiene.io/exempt";
     /// On a policy, written by people: a new value asks for an evaluation now.
     pub const REQUESTED_AT: &str = "grpc-hygiene.io/requestedAt";
+    /// On a pod, written by people: where it serves profiles, `PORT` or `PORT/PATH`.
+    pub const PPROF: &str = "grpc-hygiene.io/pprof";
+    /// On a pod: the lines of code that hold leaked channels, worst first.
+    pub const BLAME: &str = "grpc-hygiene.io/blame";
     /// On a pod: moved forward to invalidate an eviction that may still be in flight.
     pub const FENCE: &str = "grpc-hygiene.io/fence";
 
     /// The keys that describe a finding and are removed when the subject is clean.
-    pub const FINDING: [&str; 4] = [DIAGNOSIS, EVIDENCE, SINCE, POLICY];
+    pub const FINDING: [&str; 5] = [DIAGNOSIS, EVIDENCE, SINCE, POLICY, BLAME];
 }
 
 /// Condition types of a policy's status.

@@ -99,6 +99,11 @@ pub struct PolicyRules {
     #[serde(default)]
     pub thresholds: ThresholdsSpec,
 
+    /// Where the pods serve profiles (pprof), so that the lines of code that leak can be named. Not given: no pod is
+    /// ever asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profiles: Option<ProfilesSpec>,
+
     /// What follows a finding. What is not listed is not done.
     #[serde(default)]
     pub remediation: RemediationSpec,
@@ -190,6 +195,45 @@ impl Default for ThresholdsSpec {
     }
 }
 
+/// Where pods serve profiles. A pod's annotation `grpc-hygiene.io/pprof: PORT` or `PORT/PATH` says it for that pod.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProfilesSpec {
+    /// The port: a number, or the name of a port of the container. A container without a port of that name is not
+    /// asked, unless the pod's annotation names one.
+    #[schemars(schema_with = "port_or_name")]
+    pub port: IntOrString,
+    /// The path that pprof's pages are below.
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^/[A-Za-z0-9._~/-]*$"))]
+    pub path: String,
+    /// How the pod is reached. `Auto` (the default) asks its address and, where the network does not let us, the API
+    /// server's pod proxy. `PodIP` and `ApiServer` try one way only.
+    pub through: Through,
+}
+
+impl Default for ProfilesSpec {
+    fn default() -> Self {
+        Self {
+            port: IntOrString::String("pprof".to_owned()),
+            path: "/debug/pprof".to_owned(),
+            through: Through::default(),
+        }
+    }
+}
+
+/// How a pod is reached for its profile: `Auto`, `PodIP` or `ApiServer`.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Through {
+    /// By its address, and else through the API server.
+    #[default]
+    Auto,
+    /// By its address.
+    #[serde(rename = "PodIP")]
+    PodIp,
+    /// Through the API server's pod proxy.
+    ApiServer,
+}
+
 /// What follows a finding, as a ladder: each step waits for its own `after`, counted from the finding's beginning.
 /// A restart needs an alert.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -278,6 +322,22 @@ pub struct RestartSpec {
     /// other reasons: a number of at least 1, or a percentage of the replicas (rounded down, at least 1).
     #[schemars(schema_with = "int_or_percent")]
     pub max_unavailable: IntOrString,
+    /// Whether a heap profile must be stored first, for a restart destroys the proof. `BestEffort` (the default) tries
+    /// once, if the policy has `profiles`; `Required` waits for one until memory is about to run out; `None` does not
+    /// try for a restart's sake.
+    pub evidence: EvidenceRule,
+}
+
+/// Whether a profile is stored before a restart: `Required`, `BestEffort` or `None`.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EvidenceRule {
+    /// No restart without one while there is time.
+    Required,
+    /// One is tried for.
+    #[default]
+    BestEffort,
+    /// It does not matter.
+    None,
 }
 
 impl Default for RestartSpec {
@@ -288,6 +348,7 @@ impl Default for RestartSpec {
             cooldown: "1h".into(),
             max_per_day: 3,
             max_unavailable: IntOrString::Int(1),
+            evidence: EvidenceRule::default(),
         }
     }
 }
@@ -309,6 +370,10 @@ fn default_interval() -> DurationText {
 
 fn default_window() -> DurationText {
     "4d".into()
+}
+
+fn port_or_name(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"x-kubernetes-int-or-string": true})
 }
 
 fn int_or_percent(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

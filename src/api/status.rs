@@ -44,6 +44,10 @@ pub struct GrpcClientPolicyStatus {
     #[schemars(length(max = 100))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<AlertRecord>,
+    /// The newest profiles of offenders, and what they say, at most 30.
+    #[schemars(length(max = 30))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<ProfileRecord>,
     /// The workloads that carry our annotations, to be removed when they are clean, at most 100.
     #[schemars(length(max = 100))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -227,7 +231,7 @@ pub struct InconclusiveGroup {
 }
 
 /// An alert that was sent. There is one per workload and container, however many pods offend.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertRecord {
     /// The workload's namespace.
@@ -242,6 +246,13 @@ pub struct AlertRecord {
     pub severity: String,
     /// The evidence in one sentence, as last sent.
     pub summary: String,
+    /// The call sites that hold most leaked channels, as last sent, at most 3.
+    #[schemars(length(max = 3))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<SiteRecord>,
+    /// The stored profile that says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// Since when it fires.
     pub starts_at: Time,
     /// Whether an Alertmanager has taken it. A restart waits for that.
@@ -260,4 +271,52 @@ pub struct AnnotatedWorkload {
     pub namespace: String,
     /// The workload.
     pub workload: WorkloadRef,
+}
+
+/// A profile of an offender, or why there is none.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProfileRecord {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The pod's UID.
+    pub uid: String,
+    /// The container's name.
+    pub container: String,
+    /// When it was asked for.
+    pub taken_at: Time,
+    /// The heap profile's name on the operator's shelf: `/profiles/NAME` on its loopback port 8081.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The operator pod that has it. The file goes with that pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_by: Option<String>,
+    /// How many channels the process holds that nobody closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<f64>,
+    /// The call sites that hold most of them, at most 3.
+    #[schemars(length(max = 3))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<SiteRecord>,
+    /// Why there is no profile, or why it names nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A line of code that makes channels and does not close them.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SiteRecord {
+    /// The function.
+    pub function: String,
+    /// Its file, as the compiler was given it, and the line: `handlers/orders.go:28`.
+    pub line: String,
+    /// How many channels it holds.
+    pub channels: f64,
+    /// What they take in the heap, bytes.
+    pub bytes: f64,
+    /// How sure it is that it leaks, percent.
+    pub confidence: f64,
 }

@@ -11,7 +11,7 @@ use super::{
     judge::{Judged, judge},
 };
 use crate::{
-    api::print_duration,
+    api::{ProfileRecord, print_duration},
     args::ExplainArgs,
     decide::{
         Finding, Observation, Policy, Reading, Verdict,
@@ -67,11 +67,36 @@ fn text(judged: &Judged, observation: &Observation, finding: &Finding) -> String
     text += &verdict(finding);
     for case in judged.plan.cases.iter().filter(|it| it.target.subject == target.subject) {
         text += &format!("  since {:.0}; {}\n", case.since, case.growth.diagnosis.advice());
+        if let Some(profile) = &case.profile {
+            text += &evidence(profile);
+        }
         for rung in &case.rungs {
             text += &format!("  {:<8} {}\n", rung.remediation.name(), decision(rung));
         }
     }
     text + "\n"
+}
+
+/// What the newest profile says.
+fn evidence(profile: &ProfileRecord) -> String {
+    let mut text = format!("  profile of {:.0}", profile.taken_at.0);
+    if let (Some(file), Some(by)) = (&profile.file, &profile.stored_by) {
+        text += &format!(": {file} in operator pod {by}");
+    }
+    text += "\n";
+    if let Some(problem) = &profile.problem {
+        text += &format!("    {problem}\n");
+    }
+    for site in &profile.sites {
+        text += &format!(
+            "    {} {} holds {} channels, {:.0} KiB\n",
+            site.function,
+            site.line,
+            site.channels,
+            site.bytes / 1_024.0
+        );
+    }
+    text
 }
 
 fn seconds(seconds: f64) -> String {

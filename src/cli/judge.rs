@@ -92,6 +92,9 @@ impl World<'_> {
             }
             None => History { policy: known.key.clone(), ..History::default() },
         };
+        // The operator looks whether it still has them; from here they are as good as stored.
+        let held = history.profiles.iter().filter_map(|it| it.file.clone()).collect();
+        let history = History { held, ..history };
         let plan = plan(&policy, &findings, &history, now);
         Ok(Judged { key: known.key, policy, observations, findings, plan })
     }

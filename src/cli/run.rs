@@ -27,7 +27,9 @@ use crate::{
         leadership::{Leadership, Term, lead},
         notify::Alerts,
         pods::Owners,
+        profiles::Camera,
         prometheus::Prometheus,
+        shelf::Shelf,
         sweep,
     },
     metrics::Metrics,
@@ -39,17 +41,26 @@ use crate::{
 /// # Errors
 /// The configuration cannot work, no cluster is reachable, or the custom resources are not installed.
 pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let RunArgs { config, listen, namespace, identity } = args;
+    let RunArgs { config, listen, namespace, identity, .. } = &args;
     if identity.trim().is_empty() {
         bail!("--identity may not be empty: two replicas of one name would both lead");
     }
-    let config = Config::load(&config)?;
+    let config = Config::load(config)?;
     let prometheus = Prometheus::new(&config.prometheus).context("prometheus")?;
     let metrics = Arc::new(Metrics::default());
     let pages = Pages::new(Arc::clone(&metrics));
+    let shelf = shelf(&args).await?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(web::serve(listener, pages.clone(), until(stopped.clone())));
+    let downloads = match &shelf {
+        Some(shelf) => {
+            let listener = TcpListener::bind(args.profiles_listen).await;
+            let listener = listener.with_context(|| format!("cannot listen on {}", args.profiles_listen))?;
+            Some(tokio::spawn(web::serve_profiles(listener, Arc::clone(shelf), until(stopped.clone()))))
+        }
+        None => None,
+    };
 
     let kube_config = KubeConfig::infer().await.context("no Kubernetes cluster is configured")?;
     let client = Client::try_from(kube_config.clone())?;
@@ -64,7 +75,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     };
     info!(version = env!("CARGO_PKG_VERSION"), identity, prometheus = %config.prometheus.address(), "started");
     pages.set_ready();
-    let work = work(Parts { client, prometheus, config, hands, metrics, namespace: namespace.clone() });
+    let operator = identity.split('_').next().unwrap_or(identity).to_owned();
+    let camera = Camera::new(client.clone(), shelf, operator)?;
+    let work = work(Parts { client, prometheus, config, camera, hands, metrics, namespace: namespace.clone() });
     let shutdown = async {
         let mut stopped = stopped.clone();
         let signalled = tokio::select! { it = signalled() => it, _ = stopped.changed() => Ok(()) };
@@ -72,11 +85,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             warn!(%error, "signals cannot be received");
         }
     };
-    let term = lead(election, &leadership, &namespace, &identity, shutdown, work).await;
+    let term = lead(election, &leadership, namespace, identity, shutdown, work).await;
     // Nobody is left to receive it when the server has failed already.
     let _ = stop.send(true);
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the web server failed");
+    }
+    if let Some(downloads) = downloads
+        && let Ok(Err(error)) = downloads.await
+    {
+        warn!(%error, "the server of profiles failed");
     }
     match term {
         Term::Stopped => Ok(ExitCode::SUCCESS),
@@ -85,10 +103,18 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Where profiles are stored, if anywhere.
+async fn shelf(args: &RunArgs) -> anyhow::Result<Option<Arc<Shelf>>> {
+    let Some(folder) = &args.profiles_dir else { return Ok(None) };
+    let shelf = Shelf::open(folder, args.profiles_limit << 20).await;
+    shelf.map(|it| Some(Arc::new(it))).with_context(|| format!("--profiles-dir {}", folder.display()))
+}
+
 struct Parts {
     client: Client,
     prometheus: Prometheus,
     config: Config,
+    camera: Camera,
     hands: Hands,
     metrics: Arc<Metrics>,
     namespace: String,
@@ -97,7 +123,7 @@ struct Parts {
 /// What the leader does. Everything is joined into this one future and nothing is spawned: when the lease is lost it
 /// is dropped, and nothing acts any more.
 async fn work(parts: Parts) {
-    let Parts { client, prometheus, config, hands, metrics, namespace } = parts;
+    let Parts { client, prometheus, config, camera, hands, metrics, namespace } = parts;
     metrics.leading(true);
     let quiet = SignedDuration::try_from(config.quiet_period).unwrap_or(SignedDuration::MAX);
     let reporter = Reporter { controller: "grpc-hygiene".into(), instance: None };
@@ -108,6 +134,7 @@ async fn work(parts: Parts) {
         prometheus,
         config,
         owners: Owners::default(),
+        camera,
         hands,
         metrics,
         namespace,

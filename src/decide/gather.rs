@@ -118,20 +118,17 @@ impl Run {
     /// The samples from one time to another as a reading at the latter.
     pub fn reading(&self, from: f64, now: f64) -> Reading {
         let all = &self.measured.samples;
-        let samples = &all[..all.partition_point(|it| it.at <= now)];
-        let samples = since(samples, from);
-        match aged(self.signal, samples, now) {
+        let samples = all.piece(all.partition_point(|it| it.at < from)..all.partition_point(|it| it.at <= now));
+        match aged(self.signal, &samples, now) {
             _ if samples.is_empty() => Reading::Absent,
             Some(why) => Reading::Unusable(why),
             None => {
-                let whole = |it: &Level| {
-                    let points = it.between(f64::NEG_INFINITY, now);
-                    Level { width: it.width, points: points[points.len().saturating_sub(BUCKETS)..].to_vec() }
-                };
+                let whole =
+                    |it: &Level| Level { width: it.width, points: it.between(f64::NEG_INFINITY, now).newest(BUCKETS) };
                 let levels = self.measured.levels.iter().map(whole).collect();
                 let Measured { source, witnessed, direction_blind, .. } = &self.measured;
                 let (source, witnessed, direction_blind) = (source.clone(), *witnessed, *direction_blind);
-                Reading::Usable(Measured { source, samples: samples.to_vec(), levels, witnessed, direction_blind })
+                Reading::Usable(Measured { source, samples, levels, witnessed, direction_blind })
             }
         }
     }
@@ -247,7 +244,7 @@ impl<'a> Indexed<'a> {
     fn measured(&self, samples: Vec<Sample>, series: &Series, target: &Target) -> Measured {
         Measured {
             source: self.source.name.clone(),
-            samples,
+            samples: samples.into(),
             levels: Vec::new(),
             witnessed: self.source.witness == Witness::Platform || scraped_from(series, target),
             direction_blind: self.source.direction_blind,
@@ -261,7 +258,7 @@ impl<'a> Indexed<'a> {
             return Err(why.clone());
         }
         let points = self.merged(target, (life_start(target) + width, f64::INFINITY))?;
-        Ok(points.map(|(points, _)| Level { width, points }))
+        Ok(points.map(|(points, _)| Level { width, points: points.into() }))
     }
 
     /// The samples of one life of the target as one run, and one of the series they come from.

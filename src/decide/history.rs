@@ -6,8 +6,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::{
-    api::{AlertRecord, AnnotatedWorkload, GrpcClientPolicyStatus, Offender},
-    decide::{Subject, Workload, ledger::Ledger},
+    api::{AlertRecord, AnnotatedWorkload, GrpcClientPolicyStatus, Offender, ProfileRecord},
+    decide::{
+        Subject, Workload,
+        ledger::Ledger,
+        profiles::{Held, is_about},
+    },
 };
 
 /// The past of one policy.
@@ -25,6 +29,12 @@ pub struct History {
     pub ledgers: BTreeMap<String, Budget>,
     /// The suspects' workloads as they stand now.
     pub workloads: BTreeMap<Workload, Standing>,
+    /// The profiles that were taken, one of each subject.
+    pub profiles: Vec<ProfileRecord>,
+    /// The files of profiles that this operator has stored.
+    pub held: Held,
+    /// The operator's pod, as it stands on the profiles that it has stored.
+    pub operator: String,
     /// No restart before this time: the operator has just started, or become leader.
     pub quiet_until: Option<Timestamp>,
 }
@@ -98,7 +108,23 @@ impl History {
             past: past.collect(),
             alerts: status.alerts.clone(),
             annotated: status.annotated.clone(),
+            profiles: status.profiles.clone(),
             ..Self::default()
         }
+    }
+
+    /// With profiles that were taken just now in place of older ones of the same subjects.
+    #[must_use]
+    pub fn with(mut self, taken: Vec<ProfileRecord>) -> Self {
+        let renewed = |old: &ProfileRecord| taken.iter().any(|it| it.uid == old.uid && it.container == old.container);
+        self.profiles.retain(|it| !renewed(it));
+        self.profiles.extend(taken);
+        self
+    }
+
+    /// The newest profile of a subject.
+    #[must_use]
+    pub fn profile_of(&self, subject: &Subject) -> Option<&ProfileRecord> {
+        self.profiles.iter().filter(|it| is_about(it, subject)).max_by_key(|it| it.taken_at.0)
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     decide::{
         Why,
         lineage::Ancestor,
-        series::{Level, Sample},
+        series::{Level, Samples},
     },
     signals::Signal,
 };
@@ -63,6 +63,12 @@ pub struct Target {
     pub memory_limit: Option<f64>,
     /// The pod's own addresses, to check who was scraped.
     pub pod_ips: Vec<String>,
+    /// The container's ports that have a name.
+    pub ports: BTreeMap<String, u16>,
+    /// What the pod's annotation says of where it serves profiles.
+    pub pprof: Option<String>,
+    /// Whether the pod's addresses are its node's.
+    pub host_network: bool,
     /// Containers in the pod: a series that names none can be attributed only when there is one.
     pub containers_in_pod: usize,
     /// The Service in front of the pod, if there is one: then open sockets may be its clients'.
@@ -90,7 +96,7 @@ pub struct Measured {
     /// The source's name.
     pub source: String,
     /// The newest samples, of the current life only.
-    pub samples: Vec<Sample>,
+    pub samples: Samples,
     /// What is known from further back, per bucket, of the current life only.
     pub levels: Vec<Level>,
     /// Whether somebody other than the pod's owner vouches for them.

@@ -17,7 +17,7 @@ pub use marks::concerns;
 pub use restart::may_be_disturbed;
 
 use crate::{
-    api::{AlertRecord, AnnotatedWorkload, Mode, Offender},
+    api::{AlertRecord, AnnotatedWorkload, Mode, Offender, ProfileRecord},
     decide::{
         Confidence, Diagnosis, Evidence, Finding, Growth, History, Past, Policy, Strength, Subject, Target, Verdict,
         Workload, looks::Looks, scales::look_distance,
@@ -96,6 +96,8 @@ pub struct Case {
     pub looks: Looks,
     /// Whether two looks have agreed since it began.
     pub confirmed: bool,
+    /// The newest profile of it, if one was asked for.
+    pub profile: Option<ProfileRecord>,
     /// The steps that the policy lists.
     pub rungs: Vec<Rung>,
 }
@@ -187,6 +189,7 @@ fn case(policy: &Policy, finding: &Finding, history: &History, now: Timestamp) -
         standing,
         confirmed: looks.confirm(Strength::Alertable) || past.is_some_and(|it| it.offender.confirmed),
         looks,
+        profile: history.profile_of(&finding.target.subject).cloned(),
         rungs: Vec::new(),
     };
     case.rungs = ladder(policy, &case, history, now);

@@ -9,9 +9,10 @@ use k8s_openapi::apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr
 
 use crate::{
     api::{
-        DurationText, Mode, PolicyRules, RestartMethod, RestartSpec, Severity, SourcesSpec, ThresholdsSpec,
-        parse_duration, print_duration,
+        DurationText, EvidenceRule, Mode, PolicyRules, RestartMethod, RestartSpec, Severity, SourcesSpec,
+        ThresholdsSpec, parse_duration, print_duration,
     },
+    decide::profiles::ProfilesRule,
     signals::Signal,
 };
 
@@ -45,6 +46,8 @@ pub struct Policy {
     pub time_to_memory_limit: Duration,
     /// The largest p-value of a trend.
     pub max_p_value: f64,
+    /// Where pods serve profiles. `None`: nobody is asked for one.
+    pub profiles: Option<ProfilesRule>,
     /// How long a finding stands before it is annotated. `None`: never.
     pub annotate_after: Option<Duration>,
     /// When to alert.
@@ -75,6 +78,8 @@ pub struct RestartRule {
     pub max_per_day: u32,
     /// How many pods of a workload may be unavailable, ours included.
     pub max_unavailable: MaxUnavailable,
+    /// Whether a profile is stored first.
+    pub evidence: EvidenceRule,
 }
 
 /// A number of pods or a share of the replicas.
@@ -123,6 +128,7 @@ impl Policy {
             warm_up,
             sources,
             thresholds,
+            profiles,
             remediation,
         } = spec;
         let interval = duration("interval", interval, 5 * SECOND, HOUR)?;
@@ -149,6 +155,7 @@ impl Policy {
             connection_growth: f64::from(*connection_growth),
             time_to_memory_limit: duration("thresholds.timeToMemoryLimit", time_to_memory_limit, MINUTE, 30 * DAY)?,
             max_p_value: 1.0 - confidence / 100.0,
+            profiles: profiles.as_ref().map(ProfilesRule::parse).transpose()?,
             annotate_after: remediation
                 .annotate
                 .as_ref()
@@ -173,6 +180,11 @@ impl Policy {
             restart.is_none() || alert.is_some(),
             "remediation.restart",
             "needs remediation.alert: people must hear of what is restarted",
+        )?;
+        ensure(
+            self.profiles.is_some() || self.restart.as_ref().is_none_or(|it| it.evidence != EvidenceRule::Required),
+            "remediation.restart.evidence",
+            "Required needs spec.profiles, which says where the pods serve them",
         )?;
         let ordered = |first: Option<Duration>, second: Option<Duration>| first.zip(second).is_none_or(|(a, b)| a <= b);
         ensure(
@@ -241,7 +253,7 @@ fn source_names(spec: &SourcesSpec) -> BTreeMap<Signal, String> {
 }
 
 fn restart(spec: &RestartSpec) -> Result<RestartRule, InvalidPolicy> {
-    let RestartSpec { after: after_text, method, cooldown, max_per_day, max_unavailable } = spec;
+    let RestartSpec { after: after_text, method, cooldown, max_per_day, max_unavailable, evidence } = spec;
     ensure((1..=100).contains(max_per_day), "remediation.restart.maxPerDay", "must be between 1 and 100")?;
     Ok(RestartRule {
         after: after("remediation.restart.after", after_text)?,
@@ -249,6 +261,7 @@ fn restart(spec: &RestartSpec) -> Result<RestartRule, InvalidPolicy> {
         cooldown: duration("remediation.restart.cooldown", cooldown, MINUTE, 7 * DAY)?,
         max_per_day: *max_per_day,
         max_unavailable: unavailable(max_unavailable)?,
+        evidence: *evidence,
     })
 }
 
@@ -337,6 +350,14 @@ mod tests {
             (
                 "remediation.restart.maxUnavailable",
                 json!({"allPods": true, "remediation": {"alert": {}, "restart": {"maxUnavailable": "0%"}}}),
+            ),
+            ("profiles.port", json!({"allPods": true, "profiles": {"port": 70_000}})),
+            ("profiles.port", json!({"allPods": true, "profiles": {"port": "6060"}})),
+            ("profiles.path", json!({"allPods": true, "profiles": {"path": "/debug/../secrets"}})),
+            ("profiles.path", json!({"allPods": true, "profiles": {"path": "/debug?x=1"}})),
+            (
+                "remediation.restart.evidence",
+                json!({"allPods": true, "remediation": {"alert": {}, "restart": {"evidence": "Required"}}}),
             ),
             (
                 "remediation.restart.cooldown",

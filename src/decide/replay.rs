@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    api::Mode,
-    decide::{Answer, Diagnosis, Forecast, Matrix, Policy, Series, Workload},
+    api::{EvidenceRule, Mode},
+    decide::{Answer, Diagnosis, Forecast, Matrix, Policy, RestartRule, Series, Workload},
     signals::{MatchOp, Query, Signal, Source, catalog},
 };
 
@@ -145,7 +145,9 @@ pub fn replay(
     step: Duration,
     progress: &mut dyn FnMut(f64),
 ) -> Replayed {
-    let policy = Policy { mode: Mode::Enforce, suspend: false, ..policy.clone() };
+    // Of the past there are no profiles: it is replayed as if one had been stored each time.
+    let restart = policy.restart.clone().map(|it| RestartRule { evidence: EvidenceRule::None, ..it });
+    let policy = Policy { mode: Mode::Enforce, suspend: false, restart, ..policy.clone() };
     let tracks = Track::all(&policy, recording);
     let mut replayed = Replayed { containers: tracks.len(), ..Replayed::default() };
     let mut stages: BTreeMap<(&str, Option<&Workload>, &str), Vec<&Track>> = BTreeMap::new();

@@ -1,7 +1,11 @@
 //! Samples as the metrics backend stores them, and the few questions we ask of a run of them: how old, how regular,
 //! how complete, how much did a counter grow. Age, gaps and resets are computed here, never by a query.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    ops::{Deref, Range},
+    sync::Arc,
+};
 
 /// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -10,6 +14,56 @@ pub struct Sample {
     pub at: f64,
     /// The value. May be NaN or infinite as it arrives.
     pub value: f64,
+}
+
+/// Samples that are shared, not copied: a run of them, or a piece of one. Cutting costs nothing, so that every evaluation
+/// of a long past can have its own piece.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    all: Arc<[Sample]>,
+    from: usize,
+    to: usize,
+}
+
+impl Samples {
+    /// A piece, by position; what lies outside is left out.
+    #[must_use]
+    pub fn piece(&self, range: Range<usize>) -> Self {
+        let to = (self.from + range.end).min(self.to);
+        Self { all: Arc::clone(&self.all), from: (self.from + range.start).min(to), to }
+    }
+
+    /// The newest, at most so many.
+    #[must_use]
+    pub fn newest(&self, count: usize) -> Self {
+        self.piece(self.len().saturating_sub(count)..self.len())
+    }
+}
+
+impl From<Vec<Sample>> for Samples {
+    fn from(samples: Vec<Sample>) -> Self {
+        Self { from: 0, to: samples.len(), all: samples.into() }
+    }
+}
+
+impl Default for Samples {
+    fn default() -> Self {
+        Vec::new().into()
+    }
+}
+
+impl Deref for Samples {
+    type Target = [Sample];
+
+    fn deref(&self) -> &[Sample] {
+        &self.all[self.from..self.to]
+    }
+}
+
+impl PartialEq for Samples {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
 }
 
 /// One labelled run of samples, as it arrived: order, duplicates and non-finite values included.
@@ -64,10 +118,14 @@ pub fn clean(samples: &[Sample]) -> Result<Vec<Sample>, &'static str> {
     Ok(clean)
 }
 
-/// The usual distance between samples: the median, seconds. `None` for fewer than two samples.
+/// So many steps tell how often something is measured.
+const STEPS: usize = 64;
+
+/// The usual distance between samples: the median of the newest 64, seconds. `None` for fewer than two samples.
 #[must_use]
 pub fn interval(samples: &[Sample]) -> Option<f64> {
-    let steps: Vec<f64> = samples.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
+    let newest = &samples[samples.len().saturating_sub(STEPS + 1)..];
+    let steps: Vec<f64> = newest.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
     super::stats::median(&steps)
 }
 
@@ -97,7 +155,7 @@ pub struct Level {
     /// The width, seconds.
     pub width: f64,
     /// One point per bucket that has samples, at the bucket's end.
-    pub points: Vec<Sample>,
+    pub points: Samples,
 }
 
 impl Level {
@@ -105,22 +163,24 @@ impl Level {
     /// saw-teeth of garbage collection, or a counter's last value. The last bucket may be incomplete.
     #[must_use]
     pub fn of(samples: &[Sample], width: f64, counter: bool) -> Self {
-        let end = |it: &Sample| (it.at / width).ceil() * width;
-        let value = |run: &[Sample]| match counter {
-            true => run.last().map(|it| it.value),
-            false => run.iter().map(|it| it.value).reduce(f64::min),
-        };
-        let point = |run: &[Sample]| Some(Sample { at: end(run.first()?), value: value(run)? });
-        let same = |a: &Sample, b: &Sample| end(a).total_cmp(&end(b)).is_eq();
-        Self { width, points: samples.chunk_by(same).filter_map(point).collect() }
+        let mut points: Vec<Sample> = Vec::new();
+        for sample in samples {
+            match points.last_mut() {
+                Some(last) if sample.at <= last.at => {
+                    last.value = if counter { sample.value } else { last.value.min(sample.value) };
+                }
+                _ => points.push(Sample { at: (sample.at / width).ceil() * width, value: sample.value }),
+            }
+        }
+        Self { width, points: points.into() }
     }
 
     /// The points of whole buckets between two times.
     #[must_use]
-    pub fn between(&self, from: f64, to: f64) -> &[Sample] {
+    pub fn between(&self, from: f64, to: f64) -> Samples {
         let begin = self.points.partition_point(|it| it.at - self.width < from);
         let end = self.points.partition_point(|it| it.at <= to);
-        &self.points[begin.min(end)..end]
+        self.points.piece(begin.min(end)..end)
     }
 }
 
@@ -198,8 +258,8 @@ mod tests {
     fn a_level_has_the_floor_of_each_bucket_at_its_end_and_skips_empty_ones() {
         let saw = samples(&[(1.0, 5.0), (5.0, 3.0), (10.0, 9.0), (15.0, 4.0), (40.0, 7.0), (41.0, 6.0)]);
         let level = Level::of(&saw, 10.0, false);
-        assert_eq!(level.points, samples(&[(10.0, 3.0), (20.0, 4.0), (40.0, 7.0), (50.0, 6.0)]));
-        assert_eq!(level.between(10.0, 45.0), &level.points[1..3], "whole buckets only");
+        assert_eq!(*level.points, samples(&[(10.0, 3.0), (20.0, 4.0), (40.0, 7.0), (50.0, 6.0)]));
+        assert_eq!(*level.between(10.0, 45.0), level.points[1..3], "whole buckets only");
         assert_eq!(Level::of(&saw, 10.0, true).points[0].value, 9.0, "a counter's last value");
     }
 

@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     api::{
-        AlertRecord, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Mode, Offender, RemediationState,
-        RemediationStatus, SourceInUse,
+        AlertRecord, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Mode, Offender, ProfileRecord,
+        RemediationState, RemediationStatus, SourceInUse,
         names::{conditions, reasons},
         print_duration,
     },
@@ -47,6 +47,8 @@ pub enum Observed<'a> {
         plan: &'a Plan,
         /// What became of it.
         outcomes: &'a [Outcome],
+        /// The profiles that are remembered.
+        profiles: &'a [ProfileRecord],
         /// Why the metrics backend could not even be probed, when there was nobody to ask it about.
         unreachable: Option<&'a QueryFailure>,
         /// Restarts under this policy in the last 24 hours.
@@ -66,7 +68,7 @@ pub fn status(
     if !matches!(observed, Observed::FirstSight) {
         status.observed_generation = generation;
     }
-    if let Observed::Judged { findings, plan, outcomes, unreachable: _, restarts_last_day } = observed {
+    if let Observed::Judged { findings, plan, outcomes, profiles, unreachable: _, restarts_last_day } = observed {
         status.last_evaluation_time = Some(Time(now));
         status.counts = Some(counts(findings, plan, *restarts_last_day));
         status.sources = sources(findings);
@@ -74,6 +76,7 @@ pub fn status(
         status.offenders = plan.cases.iter().take(MAX_OFFENDERS).map(|it| offender(it, outcomes)).collect();
         status.offenders_omitted = count(plan.cases.len().saturating_sub(MAX_OFFENDERS));
         status.alerts = alerts(plan, outcomes);
+        status.profiles = profiles.to_vec();
         // A dry run removes nothing, so what was written before stays on the list.
         if plan.mode == Mode::Enforce {
             status.annotated = plan.annotated.clone();

@@ -216,6 +216,8 @@ mod tests {
             diagnosis: "DialPerCall".into(),
             severity: "warning".into(),
             summary: "it grows".into(),
+            sites: vec![],
+            profile: None,
             starts_at: Time(at(0)),
             ends_at: None,
             delivered: false,

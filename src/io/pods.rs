@@ -45,6 +45,7 @@ type SlimPod = Object<PodSpec, PodStatus>;
 #[serde(rename_all = "camelCase", default)]
 struct PodSpec {
     containers: Vec<Container>,
+    host_network: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -53,6 +54,14 @@ struct Container {
     name: String,
     image: Option<String>,
     resources: Resources,
+    ports: Vec<ContainerPort>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerPort {
+    name: String,
+    container_port: u16,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -198,6 +207,9 @@ fn containers(
             started: started.map(|it| it.0.as_duration().as_secs_f64()),
             memory_limit: container.resources.limits.get("memory").and_then(bytes),
             pod_ips: status.pod_ips.iter().map(|it| it.ip.clone()).collect(),
+            ports: named(&container.ports),
+            pprof: pod.annotations().get(annotations::PPROF).cloned(),
+            host_network: pod.spec.host_network,
             containers_in_pod: pod.spec.containers.len(),
             service: None,
             ready,
@@ -205,6 +217,10 @@ fn containers(
         })
     };
     pod.spec.containers.iter().filter_map(target).collect()
+}
+
+fn named(ports: &[ContainerPort]) -> BTreeMap<String, u16> {
+    ports.iter().filter(|it| !it.name.is_empty()).map(|it| (it.name.clone(), it.container_port)).collect()
 }
 
 impl Owners {
@@ -303,7 +319,8 @@ mod tests {
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": "orders-1", "uid": "u1", "annotations": {"grpc-hygiene.io/policy": "shop/clients"}},
             "spec": {"containers": [
-                {"name": "app", "image": "shop:1", "resources": {"limits": {"memory": "256Mi", "cpu": "1"}}},
+                {"name": "app", "image": "shop:1", "ports": [{"name": "pprof", "containerPort": 6060}, {"containerPort": 80}],
+                    "resources": {"limits": {"memory": "256Mi", "cpu": "1"}}},
                 {"name": "waiting"}]},
             "status": {"phase": "Running", "podIPs": [{"ip": "10.0.0.7"}],
                 "conditions": [{"type": "Ready", "status": "True"}],
@@ -315,6 +332,7 @@ mod tests {
         let targets = containers(&pod, running(&pod).expect("running"), "shop", None, "shop/clients");
         let [target] = targets.as_slice() else { panic!("one target, got {targets:?}") };
         assert_eq!(target.memory_limit, Some(268_435_456.0));
+        assert_eq!(target.ports, BTreeMap::from([("pprof".to_owned(), 6060)]));
         assert_eq!(target.started, Some(1_795_428_000.0));
         assert!(target.ready && target.annotated && target.containers_in_pod == 2);
     }

@@ -1,19 +1,28 @@
-//! Fetches profiles of a running Go program through pprof's HTTP pages, by way of the API server's pod proxy: whoever
-//! may not reach the pod's network may still be allowed to `get pods/proxy`. It reads nothing out of them.
+//! Fetches profiles of a running Go program through pprof's HTTP pages: from the pod's address, or by way of the API
+//! server's pod proxy, for whoever may not reach the pod's network may still be allowed to `get pods/proxy`. It reads
+//! nothing out of them.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use futures::AsyncReadExt;
 use http::Request;
 use kube::Client;
 use tokio::time::timeout;
 
-use crate::decide::blame::Kind;
+use crate::{
+    decide::{blame::Kind, profiles},
+    io::http::root_cause,
+};
 
 /// A compressed profile larger than this is not fetched to its end, bytes.
 pub const MAX_FETCHED: u64 = 16 << 20;
 /// How long one profile may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a pod may take to accept a connection: what the network drops is asked for through the API server.
+const CONNECT: Duration = Duration::from_secs(3);
 
 /// Why there is no profile.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +63,24 @@ pub enum FetchError {
         /// What was asked for.
         place: String,
     },
+    /// Nothing answers at the pod's address.
+    #[error("{place}: {why}")]
+    Unreachable {
+        /// What was asked for.
+        place: String,
+        /// What the network said.
+        why: String,
+    },
+    /// Neither the pod's address nor the API server's proxy led to one.
+    #[error("{place}: {why}; and through the API server {second}")]
+    BothWays {
+        /// What was asked for first.
+        place: String,
+        /// What the network said.
+        why: String,
+        /// What came of the second way.
+        second: String,
+    },
     /// The API server cannot be asked.
     #[error("{place}: {source}")]
     Api {
@@ -77,12 +104,16 @@ pub struct Page<'a> {
     pub path: &'a str,
 }
 
+const fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Heap => "heap",
+        Kind::Goroutines => "goroutine",
+    }
+}
+
 impl Page<'_> {
     fn place(&self, kind: Kind) -> String {
-        let name = match kind {
-            Kind::Heap => "heap",
-            Kind::Goroutines => "goroutine",
-        };
+        let name = name(kind);
         let Page { namespace, pod, port, path } = self;
         let path = path.trim_matches('/');
         format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/{path}/{name}")
@@ -102,6 +133,52 @@ pub async fn fetch(client: &Client, page: &Page<'_>, kind: Kind) -> Result<Vec<u
         Err(kube::Error::Api(status)) => Err(refused(page, place, &status)),
         Err(source) => Err(FetchError::Api { place, source: Box::new(source) }),
     }
+}
+
+/// A client for [`fetch_directly`]: it follows no redirect, takes no proxy, and unpacks nothing.
+///
+/// # Errors
+/// It cannot be built.
+pub fn http() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .user_agent(concat!("grpc-hygiene/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT)
+        .timeout(PATIENCE)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .no_gzip()
+        .tls_certs_only([])
+        .build()
+}
+
+/// Fetches a profile from a pod's address, as it is served: compressed.
+///
+/// # Errors
+/// See [`FetchError`].
+pub async fn fetch_directly(
+    http: &reqwest::Client,
+    address: IpAddr,
+    page: &profiles::Page,
+    kind: Kind,
+) -> Result<Vec<u8>, FetchError> {
+    let place = format!("http://{}{}/{}", SocketAddr::new(address, page.port), page.path, name(kind));
+    let failed = |error: &reqwest::Error| match error {
+        error if error.is_connect() => FetchError::Unreachable { place: place.clone(), why: root_cause(error) },
+        error if error.is_timeout() => FetchError::TimedOut { place: place.clone() },
+        error => FetchError::NoProfile { place: place.clone(), answer: root_cause(error) },
+    };
+    let mut response = http.get(&place).send().await.map_err(|it| failed(&it))?;
+    if !response.status().is_success() {
+        return Err(FetchError::NoProfile { place, answer: format!("it answered {}", response.status()) });
+    }
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|it| failed(&it))? {
+        if (bytes.len() + chunk.len()) as u64 > MAX_FETCHED {
+            return Err(FetchError::TooLarge { place });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
 }
 
 async fn read(client: &Client, place: &str) -> Result<Vec<u8>, kube::Error> {

@@ -17,9 +17,12 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use crate::{
-    api::{GrpcClientPolicyStatus, Mode, Offender, PolicyResource, RemediationState, WorkloadRef, names},
+    api::{
+        GrpcClientPolicyStatus, Mode, Offender, PolicyResource, ProfileRecord, RemediationState, WorkloadRef, names,
+    },
     decide::{
-        Diagnosis, Finding, History, Plan, Standing, Subject, Verdict, Workload, status::shortened, worth_writing,
+        Diagnosis, Finding, History, Plan, Standing, Subject, Verdict, Workload, profiles, status::shortened,
+        worth_writing,
     },
 };
 
@@ -235,6 +238,8 @@ fn news(
             news.push(News { reason: "WouldRestart", warning: false, note, pod: pod(offender), workload: None });
         }
     }
+    let known = |it: &ProfileRecord| old.is_some_and(|old| old.profiles.iter().any(|was| was.file == it.file));
+    news.extend(new.profiles.iter().filter(|it| it.file.is_some() && !known(it)).filter_map(|it| profiled(it, plan)));
     // A pod that is gone, or cannot be judged, has not recovered.
     let healthy = |key: &Key<'_>| {
         findings.iter().any(|it| it.verdict == Verdict::Healthy && subject_key(&it.target.subject) == *key)
@@ -264,7 +269,28 @@ fn found(offender: &Offender) -> News {
     }
 }
 
+/// What a new profile says.
+fn profiled(record: &ProfileRecord, plan: &Plan) -> Option<News> {
+    let ProfileRecord { namespace, pod: name, container, file, sites, problem, .. } = record;
+    let case = plan.cases.iter().find(|it| profiles::is_about(record, &it.target.subject))?;
+    let says = [problem.clone().unwrap_or_default(), profiles::words(sites)];
+    let says: Vec<String> = says.into_iter().filter(|it| !it.is_empty()).collect();
+    let file = file.as_deref().unwrap_or_default();
+    Some(News {
+        reason: "Profiled",
+        warning: false,
+        note: format!("{namespace}/{name} ({container}): {}. The heap profile is {file}", says.join(": ")),
+        pod: pod_of(&case.target.subject),
+        workload: case.target.workload.clone(),
+    })
+}
+
 fn pod(offender: &Offender) -> ObjectReference {
+    let Offender { namespace, pod, uid, container, .. } = offender.clone();
+    pod_of(&Subject { namespace, pod, uid, container })
+}
+
+fn pod_of(offender: &Subject) -> ObjectReference {
     ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Pod".to_owned()),

@@ -117,6 +117,8 @@ fn record(name: &str) -> AlertRecord {
         diagnosis: "DialPerCall".into(),
         severity: "warning".into(),
         summary: "3 of 10 call sites dial".into(),
+        sites: vec![],
+        profile: None,
         starts_at: Time(now()),
         ends_at: None,
         delivered: false,

@@ -103,15 +103,9 @@ pub fn case(name: &str, remediations: &[Remediation], how: Restart) -> Case {
                 container: "app".into(),
             },
             workload: Some(Workload { namespace: "shop".into(), kind: "Deployment".into(), name: name.into() }),
-            revision: None,
-            image: None,
-            started: None,
-            memory_limit: None,
-            pod_ips: Vec::new(),
             containers_in_pod: 1,
-            service: None,
             ready: true,
-            annotated: false,
+            ..Target::default()
         },
         growth: Growth {
             diagnosis: Diagnosis::DialPerCall,
@@ -124,6 +118,7 @@ pub fn case(name: &str, remediations: &[Remediation], how: Restart) -> Case {
         standing: false,
         looks: Looks::default(),
         confirmed: true,
+        profile: None,
         rungs: remediations.iter().map(rung).collect(),
     }
 }

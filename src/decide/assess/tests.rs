@@ -54,7 +54,7 @@ impl Container {
         let read = |(signal, blind, at_age): &Formula| {
             let ages = (0..=(self.age / STEP) as usize).map(|n| n as f64 * STEP);
             let ages = ages.filter(|it| !self.holes.contains(it) && *it >= self.age - 300.0);
-            let samples = ages.map(|age| Sample { at: start + age, value: at_age(age) }).collect();
+            let samples = ages.map(|age| Sample { at: start + age, value: at_age(age) }).collect::<Vec<_>>().into();
             let measured =
                 Measured { source: "test".into(), samples, levels: vec![], witnessed: true, direction_blind: *blind };
             (*signal, Reading::Usable(measured))
@@ -67,16 +67,12 @@ impl Container {
                     uid: "u".into(),
                     container: "app".into(),
                 },
-                workload: None,
-                revision: None,
-                image: None,
                 started: Some(start),
                 memory_limit: Some(256.0 * MIB),
-                pod_ips: vec![],
                 containers_in_pod: 1,
                 service: self.service.map(str::to_owned),
                 ready: true,
-                annotated: false,
+                ..Target::default()
             },
             signals: self.signals.iter().map(read).collect::<BTreeMap<_, _>>(),
             ancestors: [].into(),
@@ -287,7 +283,7 @@ fn a_young_container_is_warming_up_and_a_short_history_is_too_short() {
 fn a_short_history_of_memory_withholds_the_forecast_but_not_the_finding() {
     let mut observation = leaky().observation();
     if let Some(Reading::Usable(memory)) = observation.signals.get_mut(&Signal::Memory) {
-        memory.samples = memory.samples.split_off(memory.samples.len() - 5);
+        memory.samples = memory.samples.newest(5);
     }
     let finding = judge(&observation, now());
     assert!(matches!(finding.verdict, Verdict::Growing(_)), "{:?}", finding.verdict);
@@ -387,12 +383,14 @@ fn missing_samples_are_a_gap_not_a_trend() {
 fn a_kubelet_that_measures_when_it_pleases_leaves_no_gaps() {
     let mut observation = leaky().observation();
     if let Some(Reading::Usable(memory)) = observation.signals.get_mut(&Signal::Memory) {
-        let mut next = memory.samples[0].at;
-        for sample in &mut memory.samples {
-            sample.at = next;
-            next += 4.0 + 6.0 * noise(next).abs().powi(4);
-        }
-        memory.samples.retain(|it| it.at <= NOW);
+        let mut at = memory.samples[0].at;
+        let mut late = |it: &Sample| {
+            let measured = Sample { at, ..*it };
+            at += 4.0 + 6.0 * noise(at).abs().powi(4);
+            measured
+        };
+        let samples: Vec<Sample> = memory.samples.iter().map(&mut late).filter(|it| it.at <= NOW).collect();
+        memory.samples = samples.into();
     }
     let finding = judge(&observation, now());
     assert!(finding.evidence.forecast.is_some(), "{:?}", finding.verdict);
@@ -421,7 +419,8 @@ fn no_verdict_depends_on_the_absolute_time() {
     later.target.started = later.target.started.map(|it| it + shift);
     for reading in later.signals.values_mut() {
         if let Reading::Usable(measured) = reading {
-            measured.samples.iter_mut().for_each(|it| it.at += shift);
+            let later = measured.samples.iter().map(|it| Sample { at: it.at + shift, ..*it });
+            measured.samples = later.collect::<Vec<_>>().into();
         }
     }
     let then = Timestamp::from_second((NOW + shift) as i64).expect("a time");

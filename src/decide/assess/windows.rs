@@ -3,12 +3,14 @@
 //! Nothing is tested here. A scale without data enough has no window, and the reason is kept for the case that no
 //! scale has.
 
+use std::cell::OnceCell;
+
 use crate::{
     decide::{
         Sample, Why,
         observation::Measured,
         scales::{BUCKETS, Scale},
-        series::{Level, interval, largest_gap, since, unwrapped, value_at},
+        series::{Level, Samples, interval, largest_gap, since, unwrapped, value_at},
     },
     signals::Signal,
 };
@@ -83,7 +85,7 @@ pub fn windows(signal: Signal, measured: &Measured, scales: &[Scale], from: f64,
     for scale in scales {
         let begin = from.max(now - scale.span);
         let cut = match (measured.levels.iter().find(|it| it.width == scale.width), step) {
-            (Some(level), _) => cut(signal, level.between(begin, now), level.width, begin, now),
+            (Some(level), _) => cut(signal, &level.between(begin, now), level.width, begin, now),
             (None, Some(step)) => of_raw(signal, since(raw, begin), scale.width.max(step), step, begin, now),
             (None, None) => Err(Why::TooShort { signal, have: raw.len(), need: MIN_BUCKETS }),
         };
@@ -114,7 +116,7 @@ fn of_raw(signal: Signal, raw: &[Sample], width: f64, step: f64, from: f64, now:
         return cut(signal, newest, step, from, now);
     }
     let level = Level::of(raw, width, signal.is_counter());
-    cut(signal, level.between(from, now), width, from, now)
+    cut(signal, &level.between(from, now), width, from, now)
 }
 
 fn cut(signal: Signal, points: &[Sample], width: f64, from: f64, now: f64) -> Result<Window, Why> {
@@ -151,7 +153,7 @@ impl Load {
         let counter = counters.iter().find(|it| it.reaches(first - window.width, window.width))?;
         let total: Vec<f64> = std::iter::once(first - window.width)
             .chain(window.at.iter().copied())
-            .map(|at| value_at(&counter.total, at))
+            .map(|at| value_at(counter.total(), at))
             .collect::<Option<_>>()?;
         let apart = std::iter::once(window.width).chain(window.at.windows(2).map(|pair| pair[1] - pair[0]));
         let rate = total.windows(2).zip(apart).map(|(pair, apart)| (pair[1] - pair[0]) / apart).collect();
@@ -162,32 +164,37 @@ impl Load {
 /// A counter as growth since its first sample, at one resolution.
 #[derive(Clone, Debug)]
 pub struct Counter {
-    total: Vec<Sample>,
+    told: Samples,
     width: f64,
+    /// Reckoned when it is asked for: of most containers nobody asks.
+    total: OnceCell<Vec<Sample>>,
 }
 
 impl Counter {
     /// A counter at every resolution that it is known at, finest first.
     pub fn all(measured: &Measured) -> Vec<Self> {
-        let step = interval(&measured.samples).unwrap_or(0.0);
-        let raw = Self { total: unwrapped(&measured.samples), width: step };
-        let mut all = vec![raw];
-        all.extend(measured.levels.iter().map(|it| Self { total: unwrapped(&it.points), width: it.width }));
+        let of = |told: &Samples, width| Self { told: told.clone(), width, total: OnceCell::new() };
+        let mut all = vec![of(&measured.samples, interval(&measured.samples).unwrap_or(0.0))];
+        all.extend(measured.levels.iter().map(|it| of(&it.points, it.width)));
         all.sort_by(|a, b| a.width.total_cmp(&b.width));
         all
     }
 
+    fn total(&self) -> &[Sample] {
+        self.total.get_or_init(|| unwrapped(&self.told))
+    }
+
     fn reaches(&self, back_to: f64, width: f64) -> bool {
         // A sample or two may be missing at the beginning; the value there is the first sample's.
-        self.width <= width * 1.5 && self.total.first().is_some_and(|it| it.at <= back_to + 2.0 * width)
+        self.width <= width * 1.5 && self.told.first().is_some_and(|it| it.at <= back_to + 2.0 * width)
     }
 
     /// By how much the finest resolution that reaches back to `from` says that the counter grew up to `to`; by the
     /// one that reaches back furthest if none does.
     pub fn grown(all: &[Self], from: f64, to: f64) -> Option<f64> {
-        let first = |it: &Self| it.total.first().map_or(f64::INFINITY, |it| it.at);
+        let first = |it: &Self| it.told.first().map_or(f64::INFINITY, |it| it.at);
         let reaching = all.iter().find(|it| first(it) <= from);
         let counter = reaching.or_else(|| all.iter().min_by(|a, b| first(a).total_cmp(&first(b))))?;
-        Some(value_at(&counter.total, to)? - value_at(&counter.total, from)?)
+        Some(value_at(counter.total(), to)? - value_at(counter.total(), from)?)
     }
 }

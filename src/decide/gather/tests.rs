@@ -17,16 +17,11 @@ fn target() -> Target {
             uid: "u1".into(),
             container: "app".into(),
         },
-        workload: None,
-        revision: None,
-        image: None,
         started: Some(NOW as f64 - 100.0),
-        memory_limit: None,
         pod_ips: vec!["10.0.0.7".into()],
         containers_in_pod: 1,
-        service: None,
         ready: true,
-        annotated: false,
+        ..Target::default()
     }
 }
 

@@ -78,6 +78,11 @@ pub enum Because {
         /// Its name, or what the API server said.
         name: String,
     },
+    /// No profile is stored yet that would outlive the restart.
+    NoEvidence {
+        /// Why not.
+        why: String,
+    },
     /// Another pod of the workload goes first.
     OneAtATime,
     /// The last restart of the workload is too recent.
@@ -135,6 +140,7 @@ impl Because {
             Self::TooFewAvailable { .. } => "TooFewAvailable",
             Self::OnlyReplica => "OnlyReplica",
             Self::DisruptionBudget { .. } => "PodDisruptionBudget",
+            Self::NoEvidence { .. } => "NoEvidence",
             Self::OneAtATime => "OneAtATime",
             Self::Cooldown { .. } => "Cooldown",
             Self::DailyLimit { .. } => "DailyLimit",
@@ -186,6 +192,10 @@ impl fmt::Display for Because {
                 "it is the only replica and a rollout would stop it first; set method: Evict to accept the gap",
             ),
             Self::DisruptionBudget { name } => write!(f, "PodDisruptionBudget {name} allows no disruption now"),
+            Self::NoEvidence { why } => write!(
+                f,
+                "no heap profile is stored, and the restart would destroy the proof: {why}; it waits until memory is about to run out"
+            ),
             Self::OneAtATime => f.write_str("another pod of the workload goes first"),
             Self::Cooldown { until } => {
                 write!(f, "the workload was restarted recently; the cooldown ends at {until:.0}")

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Case, Cleared, Remediation};
 use crate::{
-    api::{AlertRecord, AnnotatedWorkload, Mode, WorkloadRef},
+    api::{AlertRecord, AnnotatedWorkload, Mode, ProfileRecord, WorkloadRef},
     decide::{Finding, History, Policy, Target, Verdict, Workload},
 };
 
@@ -57,7 +57,10 @@ pub(super) fn alerts(
         let case = cases.iter().find(|it| policy.alert.is_some() && concerns(old, &it.target));
         let doubt = findings.iter().any(|it| concerns(old, &it.target) && is_unjudged(it));
         match (&old.ends_at, case) {
-            (None, Some(case)) => records.push(AlertRecord { summary: case.growth.message.clone(), ..old.clone() }),
+            (None, Some(case)) => {
+                let old = AlertRecord { summary: case.growth.message.clone(), ..old.clone() };
+                records.push(with_sites(old, cases));
+            }
             (None, None) if doubt => records.push(old.clone()),
             (None, None) => records.push(AlertRecord { ends_at: Some(Time(now)), ..old.clone() }),
             (Some(Time(ended)), _) if now.duration_since(*ended) < RESOLVED_KEPT => records.push(old.clone()),
@@ -66,7 +69,7 @@ pub(super) fn alerts(
     }
     for case in cases.iter().filter(alerting) {
         if !records.iter().any(|it| it.ends_at.is_none() && concerns(it, &case.target)) {
-            records.push(begun(policy, case, now));
+            records.push(with_sites(begun(policy, case, now), cases));
         }
     }
     // Firing alerts come first, so that the limit never drops one in favour of a resolved one.
@@ -83,9 +86,23 @@ fn begun(policy: &Policy, case: &Case, now: Timestamp) -> AlertRecord {
         diagnosis: case.growth.diagnosis.name().to_owned(),
         severity: policy.alert.as_ref().map_or("warning", |it| it.severity.as_str()).to_owned(),
         summary: case.growth.message.clone(),
+        sites: Vec::new(),
+        profile: None,
         starts_at: Time(now),
         delivered: false,
         ends_at: None,
+    }
+}
+
+/// With the call sites of whichever of the workload's pods holds most channels by its profile.
+fn with_sites(record: AlertRecord, cases: &[Case]) -> AlertRecord {
+    let about = cases.iter().filter(|it| concerns(&record, &it.target));
+    let profiles = about.filter_map(|it| it.profile.as_ref()).filter(|it| it.file.is_some());
+    let held = |it: &&ProfileRecord| (it.sites.len(), it.channels.unwrap_or_default().to_bits());
+    match profiles.max_by_key(held) {
+        Some(best) => AlertRecord { sites: best.sites.clone(), profile: best.file.clone(), ..record },
+        // It stays on what was said: the pod that was profiled may be gone.
+        None => record,
     }
 }
 

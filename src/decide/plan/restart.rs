@@ -12,6 +12,7 @@ use crate::{
         Budget, History, Policy, Standing, Target, Workload, WorkloadState,
         ledger::{Limits, Refusal},
         policy::RestartRule,
+        profiles,
         stats::benjamini_hochberg,
     },
 };
@@ -45,6 +46,8 @@ pub(super) fn decide(
     };
     let how = about_the_workload(rule, workload, state)?;
     about_the_budget(rule, workload, history, now)?;
+    // Last, so that nobody is asked for a profile while something else forbids the restart.
+    profiles::suffices(policy, rule, case, history)?;
     Ok(how)
 }
 

@@ -88,6 +88,8 @@ fn firing() -> AlertRecord {
         diagnosis: "DialPerCall".into(),
         severity: "warning".into(),
         summary: "it leaks".into(),
+        sites: vec![],
+        profile: None,
         starts_at: Time(at(120)),
         delivered: true,
         ends_at: None,
@@ -107,7 +109,7 @@ fn world() -> World {
             annotated: vec![],
             ledgers: BTreeMap::from([("shop".to_owned(), Budget::Known(Ledger::default()))]),
             workloads: BTreeMap::from([(workload(), Standing::Known(state))]),
-            quiet_until: None,
+            ..History::default()
         },
         findings,
     }

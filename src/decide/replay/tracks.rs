@@ -128,9 +128,9 @@ impl Life {
 
     /// How it went, from beginning to end, at the finest of the levels that a backend would be asked for.
     fn course(&self, revision: Option<String>) -> Option<Ancestor> {
-        let points = |signal: &Signal| {
+        let points = |signal: &Signal| -> Option<(Signal, &[Sample])> {
             let run = self.signals.get(signal)?.iter().flatten().next()?;
-            Some((*signal, run.measured.levels.last()?.points.as_slice()))
+            Some((*signal, &run.measured.levels.last()?.points))
         };
         Ancestor::of(revision, &REMEMBERED.iter().filter_map(points).collect::<Vec<_>>())
     }

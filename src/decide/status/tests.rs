@@ -51,6 +51,7 @@ fn case(pod: &str, message: &str, decision: Decision) -> Case {
         standing: false,
         looks: crate::decide::looks::Looks::default(),
         confirmed: true,
+        profile: None,
         rungs: vec![rung],
     }
 }
@@ -62,7 +63,8 @@ fn judged(
     outcomes: &[Outcome],
     now: i64,
 ) -> GrpcClientPolicyStatus {
-    let observed = Observed::Judged { findings, plan, outcomes, unreachable: None, restarts_last_day: 0 };
+    let observed =
+        Observed::Judged { findings, plan, outcomes, profiles: &[], unreachable: None, restarts_last_day: 0 };
     status(old, Some(3), &observed, at(now))
 }
 
@@ -146,6 +148,7 @@ fn a_wrong_address_is_seen_before_the_first_pod_comes() {
         findings: &[],
         plan: &plan,
         outcomes: &[],
+        profiles: &[],
         unreachable: Some(&failure),
         restarts_last_day: 0,
     };

@@ -20,7 +20,7 @@ use tracing::warn;
 use super::Hands;
 use crate::{
     api::names::{FIELD_MANAGER, annotations},
-    decide::{Because, Case, Outcome, Plan, Remediation, Subject, Workload, status::shortened},
+    decide::{Because, Case, Outcome, Plan, Remediation, Subject, Workload, profiles, status::shortened},
     io::{
         acting::{self, Deadline},
         workload,
@@ -137,17 +137,23 @@ fn wanted(plan: &Plan, case: &Case, now: &Annotations) -> Option<Value> {
         return None;
     }
     let (diagnosis, since) = (case.growth.diagnosis.name(), format!("{:.0}", case.since));
-    let stands = is(annotations::DIAGNOSIS, diagnosis)
+    let blame = case.profile.as_ref().filter(|it| !it.sites.is_empty()).map(|it| profiles::words(&it.sites));
+    let stands = blame.as_ref().is_none_or(|it| is(annotations::BLAME, it))
+        && is(annotations::DIAGNOSIS, diagnosis)
         && is(annotations::SINCE, &since)
         && is(annotations::POLICY, &plan.policy)
         && now.contains_key(annotations::EVIDENCE);
     (!stands).then(|| {
-        json!({
+        let mut marks = json!({
             annotations::DIAGNOSIS: diagnosis,
             annotations::EVIDENCE: shortened(&case.growth.message, MAX_EVIDENCE),
             annotations::SINCE: since,
             annotations::POLICY: plan.policy,
-        })
+        });
+        if let Some(blame) = blame {
+            marks[annotations::BLAME] = blame.into();
+        }
+        marks
     })
 }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     api::AlertRecord,
-    decide::Diagnosis,
+    decide::{Diagnosis, profiles},
     io::http::{self, Endpoint, HttpError, root_cause},
 };
 
@@ -78,6 +78,8 @@ impl Letterhead {
             diagnosis,
             severity,
             summary,
+            sites,
+            profile,
             starts_at,
             ends_at,
             delivered: _,
@@ -99,11 +101,13 @@ impl Letterhead {
             ("description", format!("{summary}. What to change: {advice}.")),
             ("runbook_url", format!("{}/{diagnosis}.md", self.runbook_url)),
         ];
+        let told = |name, text: String| (!text.is_empty()).then_some((name, text));
+        let evidence = [told("sites", profiles::words(sites)), told("profile", profile.clone().unwrap_or_default())];
         let ends_at =
             ends_at.as_ref().map_or_else(|| now.saturating_add(STANDS).unwrap_or(now), |it| it.0.max(starts_at.0));
         Alert {
             labels: labels.into_iter().chain(cluster).collect(),
-            annotations: annotations.into_iter().collect(),
+            annotations: annotations.into_iter().chain(evidence.into_iter().flatten()).collect(),
             starts_at: time(starts_at.0),
             ends_at: time(ends_at),
         }
@@ -195,6 +199,8 @@ mod tests {
             diagnosis: "DialPerCall".into(),
             severity: "critical".into(),
             summary: "10 calls per connection".into(),
+            sites: vec![],
+            profile: None,
             starts_at: Time(at(0)),
             delivered: false,
             ends_at: ends_at.map(|it| Time(at(it))),
