@@ -12,6 +12,7 @@ use crate::{
         DurationText, Mode, PolicyRules, RestartMethod, RestartSpec, Severity, SourcesSpec, ThresholdsSpec,
         parse_duration, print_duration,
     },
+    decide::keepalive::Declaration,
     signals::Signal,
 };
 
@@ -45,6 +46,8 @@ pub struct Policy {
     pub time_to_memory_limit: Duration,
     /// The largest p-value of a trend.
     pub max_p_value: f64,
+    /// What clients and their server are said to set about keepalive.
+    pub keepalive: Declaration,
     /// How long a finding stands before it is annotated. `None`: never.
     pub annotate_after: Option<Duration>,
     /// When to alert.
@@ -123,6 +126,7 @@ impl Policy {
             warm_up,
             sources,
             thresholds,
+            keepalive,
             remediation,
         } = spec;
         let interval = duration("interval", interval, 5 * SECOND, HOUR)?;
@@ -149,6 +153,7 @@ impl Policy {
             connection_growth: f64::from(*connection_growth),
             time_to_memory_limit: duration("thresholds.timeToMemoryLimit", time_to_memory_limit, MINUTE, 30 * DAY)?,
             max_p_value: 1.0 - confidence / 100.0,
+            keepalive: Declaration::parse(keepalive.as_ref())?,
             annotate_after: remediation
                 .annotate
                 .as_ref()
@@ -325,6 +330,8 @@ mod tests {
             ("warmUp", json!({"allPods": true, "window": "5m", "warmUp": "5m"})),
             ("thresholds.confidence", json!({"allPods": true, "thresholds": {"confidence": 50}})),
             ("thresholds.timeToMemoryLimit", json!({"allPods": true, "thresholds": {"timeToMemoryLimit": "31d"}})),
+            ("keepalive.client.time", json!({"allPods": true, "keepalive": {"client": {"time": "30"}}})),
+            ("keepalive.server.minTime", json!({"allPods": true, "keepalive": {"server": {"minTime": "5min"}}})),
             ("remediation.restart", json!({"allPods": true, "remediation": {"restart": {}}})),
             (
                 "remediation.alert.after",

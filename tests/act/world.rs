@@ -112,6 +112,7 @@ pub fn case(name: &str, remediations: &[Remediation], how: Restart) -> Case {
             service: None,
             ready: true,
             annotated: false,
+            keepalive: None,
         },
         growth: Growth {
             diagnosis: Diagnosis::DialPerCall,

@@ -77,6 +77,7 @@ impl Container {
                 service: self.service.map(str::to_owned),
                 ready: true,
                 annotated: false,
+                keepalive: None,
             },
             signals: self.signals.iter().map(read).collect::<BTreeMap<_, _>>(),
             ancestors: [].into(),

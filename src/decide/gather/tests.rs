@@ -27,6 +27,7 @@ fn target() -> Target {
         service: None,
         ready: true,
         annotated: false,
+        keepalive: None,
     }
 }
 
