@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::names::annotations,
-    decide::{Subject, Target, Workload},
+    decide::{Subject, Target, Workload, keepalive::Declaration},
     signals::Scope,
 };
 
@@ -182,6 +182,12 @@ fn containers(
 ) -> Vec<Target> {
     let label = |key: &str| pod.labels().get(key).cloned();
     let ready = status.conditions.iter().any(|it| it.kind == "Ready" && it.status == "True");
+    let annotation = |key: &str| pod.annotations().get(key).map(String::as_str);
+    // Of all annotations only what these two say is kept, and once per pod.
+    let keepalive = Declaration::of_annotations(
+        annotation(annotations::KEEPALIVE_CLIENT),
+        annotation(annotations::KEEPALIVE_SERVER),
+    );
     let target = |container: &Container| {
         let state = status.container_statuses.iter().find(|it| it.name == container.name)?;
         let started = state.state.running.as_ref()?.started_at.as_ref();
@@ -201,7 +207,8 @@ fn containers(
             containers_in_pod: pod.spec.containers.len(),
             service: None,
             ready,
-            annotated: pod.annotations().get(annotations::POLICY).is_some_and(|it| it == policy),
+            annotated: annotation(annotations::POLICY).is_some_and(|it| it == policy),
+            keepalive: keepalive.clone(),
         })
     };
     pod.spec.containers.iter().filter_map(target).collect()
