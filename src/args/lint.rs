@@ -8,7 +8,7 @@ use super::Output;
 
 /// Shown below the flags.
 pub const LINT_HELP: &str = "\
-It says two things about each policy: whether it can be read at all (fields, values, ranges), and whether the keepalive
+It tells whether a policy can be read at all (fields, values, ranges), and whether the keepalive
 that it declares is one that the server permits:
 
   spec:
@@ -16,7 +16,7 @@ that it declares is one that the server permits:
       client: {language: go, time: 60s, timeout: 20s}
       server: {preset: etcd}         # or minTime, permitWithoutStream, maxConnectionIdle, ...
 
-docs/keepalive.md explains every rule. Annotations on pods are not seen here: `check` and `explain` read them.
+docs/keepalive.md explains every rule. Annotations on pods are not seen here: `check` reads them.
 
 Exit codes:
   0  clean, or warnings only
@@ -27,7 +27,7 @@ Examples:
   grpc-hygiene lint -f policy.yaml
   grpc-hygiene lint -f policies/*.yaml --strict
   kubectl get gcpol,cgcpol -A -o yaml | grpc-hygiene lint -f -
-  grpc-hygiene lint -f policy.yaml -o json | jq '.policies[].remarks[] | select(.severity == \"error\")'";
+  grpc-hygiene lint -f policy.yaml -o json | jq '.policies[].remarks[].rule'";
 
 /// Flags of `lint`.
 #[derive(Clone, Debug, Fields)]

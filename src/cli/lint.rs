@@ -3,7 +3,6 @@
 
 use std::{path::Path, process::ExitCode};
 
-use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::{
@@ -83,7 +82,7 @@ fn linted(path: &Path) -> anyhow::Result<Vec<Linted>> {
 
 fn remarks_of(document: Value) -> anyhow::Result<Vec<Remark>> {
     let known = from_document(document)?;
-    Ok(Policy::parse(&known.rules).context("the policy cannot work")?.keepalive.remarks())
+    Ok(Policy::parse(&known.rules)?.keepalive.remarks())
 }
 
 fn named(document: &Value) -> Option<String> {

@@ -308,7 +308,8 @@ mod tests {
     fn a_container_is_a_target_only_while_it_runs() {
         let pod: SlimPod = serde_json::from_value(serde_json::json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "orders-1", "uid": "u1", "annotations": {"grpc-hygiene.io/policy": "shop/clients"}},
+            "metadata": {"name": "orders-1", "uid": "u1", "annotations": {
+                "grpc-hygiene.io/policy": "shop/clients", "grpc-hygiene.io/keepalive-client": "time=1m,tme=1m"}},
             "spec": {"containers": [
                 {"name": "app", "image": "shop:1", "resources": {"limits": {"memory": "256Mi", "cpu": "1"}}},
                 {"name": "waiting"}]},
@@ -324,5 +325,7 @@ mod tests {
         assert_eq!(target.memory_limit, Some(268_435_456.0));
         assert_eq!(target.started, Some(1_795_428_000.0));
         assert!(target.ready && target.annotated && target.containers_in_pod == 2);
+        let keepalive = target.keepalive.as_deref().expect("an annotation");
+        assert!(keepalive.client.is_some() && keepalive.server.is_none() && keepalive.unreadable.len() == 1);
     }
 }

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    api::{Language, print_duration},
-    decide::keepalive::Client,
-};
+use crate::api::{Language, print_duration};
 
 /// Pings until the server closes. The first is free, for no other came before it; then it bears two strikes (A8:
 /// `MAX_PING_STRIKES`). Measured with grpc-go: closed 40 s after the last data, with a ping every 10 s.
@@ -35,15 +32,18 @@ impl Quarrel {
         Self { first: every.saturating_mul(PINGS), closures: learns.then(closures) }
     }
 
-    /// The same in words.
-    pub fn sentence(&self, client: &Client) -> String {
+    /// The same in words, for connections without calls or for those with some.
+    pub fn sentence(&self, language: Option<Language>, idle: bool) -> String {
         let about = print_duration(self.first);
-        let whose = if client.pings_without_stream() { "a connection" } else { "a connection with a call" };
-        let closed = format!(
-            "{whose} on which the server sends nothing for about {about} is closed with ENHANCE_YOUR_CALM, and its \
-             calls fail: the first ping is free, the third strike is one too many"
-        );
-        format!("{closed}; {}", self.cure(client.language))
+        let closed = if idle {
+            format!("a connection without calls is closed with ENHANCE_YOUR_CALM after about {about}")
+        } else {
+            format!(
+                "a connection on which the server sends nothing for about {about} is closed with ENHANCE_YOUR_CALM, \
+                 and its calls fail"
+            )
+        };
+        format!("{closed} (the first ping is free, the third strike is one too many); {}", self.cure(language))
     }
 
     fn cure(&self, language: Option<Language>) -> String {
@@ -51,8 +51,9 @@ impl Quarrel {
             return "tonic does not ping less often after that, so it goes on for ever".to_owned();
         };
         let mut doubles = format!(
-            "each time the channel doubles its interval, and pings rarely enough after {closures}; \
-             a client that dials per call never learns"
+            "each time the channel doubles its interval, so that there is peace after {}; a client that dials per \
+             call never learns",
+            closed(closures)
         );
         match language {
             None => doubles += ", nor does tonic",
@@ -63,5 +64,12 @@ impl Quarrel {
             Some(Language::Go | Language::Java | Language::Tonic) => {}
         }
         doubles
+    }
+}
+
+fn closed(n: u32) -> String {
+    match n {
+        1 => "one closure".to_owned(),
+        n => format!("{n} closures"),
     }
 }

@@ -67,6 +67,23 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All rules, in the order in which they are told.
+    pub const ALL: [Self; 13] = [
+        Self::Unreadable,
+        Self::WithoutStreamNotPermitted,
+        Self::TooOften,
+        Self::TimeRaised,
+        Self::TimeMissing,
+        Self::Frequent,
+        Self::WithoutStream,
+        Self::TimeoutShort,
+        Self::TimeoutLong,
+        Self::Forgotten,
+        Self::AgeWithoutGrace,
+        Self::GraceTooShort,
+        Self::IdleWithRoundRobin,
+    ];
+
     /// How bad it is to break it.
     #[must_use]
     pub const fn severity(self) -> Severity {
@@ -158,8 +175,9 @@ pub fn check(client: Option<&Client>, server: Option<&Server>) -> Vec<Remark> {
 }
 
 impl Pair<'_> {
-    fn quarrel(&self, pings: &Pings, needed: Duration) -> String {
-        Quarrel::of(self.client.language, pings.every, needed).sentence(self.client)
+    fn quarrel(&self, pings: &Pings, needed: Duration, idle: bool) -> String {
+        let language = self.client.language;
+        Quarrel::of(language, pings.every, needed).sentence(language, idle)
     }
 
     fn without_stream_not_permitted(&self) -> Said {
@@ -175,7 +193,7 @@ impl Pair<'_> {
         );
         let other = self.of_server.without_stream.map(|it| format!(", or {it} to true"));
         let advice = format!("set {option} to false{}", other.unwrap_or_default());
-        Some((message, self.quarrel(&pings, WITHOUT_PERMISSION), advice))
+        Some((message, self.quarrel(&pings, WITHOUT_PERMISSION, true), advice))
     }
 
     fn too_often(&self) -> Said {
@@ -189,7 +207,7 @@ impl Pair<'_> {
             self.of_server.min_time,
             print_duration(pings.every)
         );
-        Some((message, self.quarrel(&pings, permitted), advice))
+        Some((message, self.quarrel(&pings, permitted, false), advice))
     }
 
     fn time_raised(&self) -> Said {
@@ -226,7 +244,9 @@ impl Pair<'_> {
     }
 
     fn frequent(&self) -> Said {
-        let pings = self.pings.filter(|it| it.every < MINUTE && self.client.chose_time())?;
+        // Who pings too often for the server is told what that permits, and nothing else.
+        let unwise = |it: &Pings| (self.server.permits()..MINUTE).contains(&it.every);
+        let pings = self.pings.filter(|it| unwise(it) && self.client.chose_time())?;
         Some((
             format!("{}, more than once a minute", words::pings(self.client, &pings)),
             "every silent connection costs its server that much; gRPC's guide advises against less than a minute"

@@ -249,7 +249,11 @@ fn a_quarrel_begins_after_four_pings_and_ends_by_doubling() {
 fn who_does_not_learn_is_named() {
     let consequence =
         |language: &str| remark(json!({"client": {"language": language, "time": "10s"}}), Rule::TooOften).consequence;
-    assert!(consequence("go").ends_with("after 5; a client that dials per call never learns"), "{}", consequence("go"));
+    assert!(
+        consequence("go").ends_with("after 5 closures; a client that dials per call never learns"),
+        "{}",
+        consequence("go")
+    );
     assert!(consequence("tonic").ends_with("it goes on for ever"), "{}", consequence("tonic"));
     assert!(consequence("python").contains("grpc.http2.max_pings_without_data"), "{}", consequence("python"));
 }
