@@ -89,8 +89,8 @@ impl Declaration {
     #[must_use]
     pub fn told(&self) -> String {
         if self.client.is_none() && self.server.is_none() {
-            return "keepalive is not declared (spec.keepalive, or annotations on the pod): by gRPC's defaults a client \
-                    sends no pings, and a server permits one every 5m, only during calls"
+            return "keepalive is not declared (spec.keepalive, or annotations on the pod); by default a client sends no \
+                    pings, and a server permits one every 5m, only during calls"
                 .to_owned();
         }
         let errors = check(self.client.as_ref(), self.server.as_ref());
@@ -99,9 +99,9 @@ impl Declaration {
         match (errors.as_slice(), self.client.is_some()) {
             ([], false) => self.both(),
             ([], true) => {
-                format!("{}; that would agree, so something else runs, or a proxy in between permits less", self.both())
+                format!("{}; these agree, so something else runs, or a proxy in between permits less", self.both())
             }
-            (broken, _) => format!("{} ({})", self.both(), broken.join(", ")),
+            (broken, _) => format!("{} (broken: {})", self.both(), broken.join(", ")),
         }
     }
 }

@@ -198,8 +198,7 @@ fn the_api_server_and_etcd_agree() {
     assert_eq!(rules(pair.clone()), []);
     assert_eq!(
         declared(pair).both(),
-        "the client pings every 30s (ClientParameters.Time), only during calls; \
-         the server permits a ping every 5s (--grpc-keepalive-min-time), only during calls"
+        "the client pings every 30s, only during calls; the server permits one every 5s, only during calls"
     );
     assert_eq!(rules(json!({"client": {"preset": "etcdctl"}, "server": {"preset": "etcd"}})), []);
 }
@@ -369,9 +368,10 @@ fn errors(client: Client, server: Server) -> Vec<Rule> {
 proptest! {
     #[test]
     fn who_pings_more_often_breaks_no_fewer_rules(client in client(), server in server(), share in 0.0..1.0_f64) {
-        let Some(time) = client.time else { return Ok(errors(client, server)).map(drop) };
+        let before = errors(client, server);
+        let Some(time) = client.time else { return Ok(()) };
         let oftener = Client { time: Some(time.mul_f64(share).min(time)), ..client };
-        let (before, after) = (errors(client, server), errors(oftener, server));
+        let after = errors(oftener, server);
         prop_assert!(before.iter().all(|it| after.contains(it)), "{before:?} {after:?}");
     }
 

@@ -34,18 +34,25 @@ pub fn without_stream(server: &Server) -> String {
 
 /// Both sides in one line, for people who look at a pod.
 pub fn both(client: Option<&Client>, server: Option<&Server>) -> String {
+    let when = |without_stream| if without_stream { "also without calls" } else { "only during calls" };
     let client = match client.map(|it| (it, it.pings())) {
         None => "the client's keepalive is not declared".to_owned(),
         Some((_, None)) => "the client sends no pings".to_owned(),
-        Some((client, Some(it))) => {
-            let when = if client.pings_without_stream() { "also without calls" } else { "only during calls" };
-            format!("{}, {when}", pings(client, &it))
+        Some((client, Some(pings))) => {
+            let why = match pings.set {
+                None => format!(" ({} is not set)", names::of_client(client).time),
+                Some(set) if pings.differ() => format!(" ({} is raised)", print_duration(set)),
+                Some(_) => String::new(),
+            };
+            let every = print_duration(pings.every);
+            format!("the client pings every {every}{why}, {}", when(client.pings_without_stream()))
         }
     };
     let server = server.copied().unwrap_or_default();
     if server.permits().is_zero() && server.permits_without_stream() {
         return format!("{client}; the server permits any number of pings");
     }
-    let when = if server.permits_without_stream() { "also without calls" } else { "only during calls" };
-    format!("{client}; {}, {when}", permits(&server))
+    let every = print_duration(server.permits());
+    let default = if server.min_time.is_none() { " (gRPC's default)" } else { "" };
+    format!("{client}; the server permits one every {every}{default}, {}", when(server.permits_without_stream()))
 }

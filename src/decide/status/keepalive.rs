@@ -24,7 +24,7 @@ pub fn agreed(declared: &Declaration) -> Option<State> {
     let message = format!("{}: {}; {}", worst.rule, worst.message, worst.advice);
     let more = match (errors, warnings) {
         (1, 0) | (0, 1) => String::new(),
-        _ => format!(" ({errors} errors and {warnings} warnings in all)"),
+        _ => format!(" (errors: {errors}, warnings: {warnings})"),
     };
     let message = shortened(&message, MAX_MESSAGE) + &more;
     Some(if errors > 0 {

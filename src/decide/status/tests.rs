@@ -179,7 +179,7 @@ fn keepalive_is_a_condition_while_the_policy_declares_a_client_and_none_without(
     let it = condition(&quarrel, "KeepaliveAgreed");
     assert_eq!((it.status.as_str(), it.reason.as_str()), ("False", "KeepaliveConflict"));
     assert!(it.message.starts_with("TooOften: the client pings every 30s"), "{}", it.message);
-    assert!(it.message.ends_with("(1 errors and 2 warnings in all)"), "{}", it.message);
+    assert!(it.message.ends_with("(errors: 1, warnings: 1)"), "{}", it.message);
     let agreed = after(Some(&quarrel), serde_json::json!({"client": {"time": "5m"}}), 60);
     let it = condition(&agreed, "KeepaliveAgreed");
     assert_eq!((it.status.as_str(), it.message.as_str()), ("True", ""));
