@@ -66,7 +66,7 @@ fn text(judged: &Judged, observation: &Observation, finding: &Finding) -> String
     text += &signals(observation);
     text += &trends(finding);
     text += &thresholds(&judged.policy, finding);
-    text += &keepalive(&Declaration::of(&judged.policy, target));
+    text += &keepalive(&Declaration::of(&judged.policy, target), target.keepalive.is_some());
     text += &verdict(finding);
     for case in judged.plan.cases.iter().filter(|it| it.target.subject == target.subject) {
         text += &format!("  since {:.0}; {}\n", case.since, case.growth.diagnosis.advice());
@@ -190,11 +190,12 @@ fn thresholds(policy: &Policy, finding: &Finding) -> String {
     text
 }
 
-fn keepalive(declared: &Declaration) -> String {
+fn keepalive(declared: &Declaration, annotated: bool) -> String {
     if declared.is_empty() {
         return "Keepalive: not declared\n\n".to_owned();
     }
-    format!("Keepalive, as declared: {}\n{}\n", declared.both(), remarks::text(&declared.remarks()))
+    let by = if annotated { "the pod's annotations, and the policy where they say nothing" } else { "the policy" };
+    format!("Keepalive, as declared by {by}: {}\n{}\n", declared.both(), remarks::text(&declared.remarks()))
 }
 
 fn verdict(finding: &Finding) -> String {

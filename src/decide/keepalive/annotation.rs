@@ -37,7 +37,7 @@ impl Declaration {
             let own: Server = read(KEEPALIVE_SERVER, text, set_server, &mut unreadable);
             own.over(&own.preset.map(Server::of).unwrap_or_default())
         });
-        Some(Arc::new(Self { client, server, unreadable }))
+        Some(Arc::new(Self { client, server, unreadable }.without_empty_sides()))
     }
 }
 

@@ -34,7 +34,15 @@ impl Declaration {
             client: client.as_ref().map(parse_client).transpose()?,
             server: server.as_ref().map(parse_server).transpose()?,
             unreadable: Vec::new(),
-        })
+        }
+        .without_empty_sides())
+    }
+
+    /// A side of which nothing is said is not declared.
+    pub(super) fn without_empty_sides(mut self) -> Self {
+        self.client.take_if(|it| *it == Client::default());
+        self.server.take_if(|it| *it == Server::default());
+        self
     }
 
     /// What holds for a pod: its own annotations, and the policy where they say nothing.
@@ -88,6 +96,12 @@ impl Declaration {
     /// The same for a client whose connections are being closed: what is known of both, and the rules they break.
     #[must_use]
     pub fn told(&self) -> String {
+        // What is written there is a tenant's text, and stays out of what others read.
+        let more = if self.unreadable.is_empty() { "" } else { "; an annotation of the pod cannot be read" };
+        self.compared() + more
+    }
+
+    fn compared(&self) -> String {
         if self.client.is_none() && self.server.is_none() {
             return "keepalive is not declared (spec.keepalive, or annotations on the pod); by default a client sends no \
                     pings, and a server permits one every 5m, only during calls"

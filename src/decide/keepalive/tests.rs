@@ -78,9 +78,10 @@ fn a_load_balancer_that_forgets_first_is_named_unless_pings_or_the_server_come_b
         rules(json!({"client": client,
             "server": {"minTime": "1m", "loadBalancerIdleTimeout": "350s", "maxConnectionIdle": idle}}))
     };
-    assert_eq!(pair(json!({}), None), [Rule::Forgotten]);
-    assert_eq!(pair(json!({}), Some("351s")), [Rule::Forgotten]);
-    assert_eq!(pair(json!({}), Some("350s")), []);
+    let silent = || json!({"preset": "grpc-default"});
+    assert_eq!(pair(silent(), None), [Rule::Forgotten]);
+    assert_eq!(pair(silent(), Some("351s")), [Rule::Forgotten]);
+    assert_eq!(pair(silent(), Some("350s")), []);
     assert_eq!(pair(json!({"time": "350s"}), None), [Rule::Forgotten]);
     assert_eq!(pair(json!({"time": "349s"}), None), []);
 }
@@ -231,12 +232,13 @@ fn a_server_with_tonic_permits_any_number_of_pings_unless_something_before_it_do
 }
 
 #[test]
-fn a_quarrel_begins_after_four_pings_and_ends_by_doubling() {
+fn a_quarrel_begins_after_three_pings_or_four_and_ends_by_doubling() {
     let quarrel = |language, every, needed| {
         let it = Quarrel::of(language, Duration::from_secs(every), Duration::from_secs(needed));
-        (it.first.as_secs(), it.closures)
+        (it.silence.1.as_secs(), it.closures)
     };
-    // Measured with grpc-go: 40 s. 10, 20, 40, 80 and 160 s are too often for 5 minutes.
+    assert_eq!(Quarrel::of(None, LEAST_TIME, DEFAULT_MIN_TIME).silence.0, Duration::from_secs(30));
+    // 10, 20, 40, 80 and 160 s are too often for 5 minutes.
     assert_eq!(quarrel(Some(Language::Go), 10, 300), (40, Some(5)));
     assert_eq!(quarrel(Some(Language::Java), 150, 300), (600, Some(1)));
     assert_eq!(quarrel(None, 10, 7_200), (40, Some(10)));
@@ -293,6 +295,15 @@ fn what_cannot_be_read_is_named_and_the_rest_counts() {
         assert_eq!(it.client.and_then(|it| it.timeout), Some(Duration::from_secs(5)), "{text}");
         assert_eq!(it.remarks()[0].rule, Rule::Unreadable);
     }
+}
+
+#[test]
+fn a_side_of_which_nothing_can_be_read_is_not_declared_and_its_text_is_not_passed_on() {
+    let it = annotated("tme=<b>1m", Some(""));
+    assert_eq!((it.client, it.server, it.unreadable.len()), (None, None, 1));
+    assert!(it.told().starts_with("keepalive is not declared"), "{}", it.told());
+    assert!(it.told().ends_with("; an annotation of the pod cannot be read"), "{}", it.told());
+    assert!(declared(json!({"client": {}, "server": {}})).is_empty());
 }
 
 #[test]
