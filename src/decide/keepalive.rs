@@ -25,7 +25,8 @@ use crate::api::{ClientPreset, Language, LoadBalancing, ServerPreset};
 const MINUTE: Duration = Duration::from_secs(60);
 /// A8: no client pings more often.
 const LEAST_TIME: Duration = Duration::from_secs(10);
-/// The C core knows no such bound but that of its writer (`NextAllowedPingInterval`).
+/// The C core knows no such bound but that of its writer (`NextAllowedPingInterval`). Measured with grpcio 1.85: a time
+/// of 2 s is not raised.
 const LEAST_TIME_C_CORE: Duration = Duration::from_secs(1);
 /// A8: the `PERMIT_KEEPALIVE_TIME` of a server that sets nothing.
 const DEFAULT_MIN_TIME: Duration = Duration::from_secs(300);
