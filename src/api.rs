@@ -5,6 +5,7 @@
 
 mod crd;
 mod duration;
+mod keepalive;
 pub mod names;
 mod resource;
 mod spec;
@@ -12,6 +13,9 @@ mod status;
 
 pub use crd::{custom_resources, unknown_fields, yaml};
 pub use duration::{DurationText, InvalidDuration, parse_duration, print_duration};
+pub use keepalive::{
+    ClientPreset, KeepaliveClientSpec, KeepaliveServerSpec, KeepaliveSpec, Language, LoadBalancing, ServerPreset,
+};
 pub use resource::{PolicyResource, Reach};
 pub use spec::{
     AlertSpec, AnnotateSpec, ClusterGrpcClientPolicy, ClusterGrpcClientPolicySpec, EvidenceRule, GrpcClientPolicy,

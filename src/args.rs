@@ -1,9 +1,13 @@
 //! Every flag and every environment variable. Nothing else in the program reads the environment, but for libraries:
 //! `KUBECONFIG` and the pod's service account for the Kubernetes API, the finer `OTEL_*` settings for traces.
 
+mod lint;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args as Fields, Parser, Subcommand, ValueEnum};
+
+pub use lint::LintArgs;
 
 /// Finds gRPC clients that leak connections, names the cause, alerts, and restarts them safely when told to.
 #[derive(Clone, Debug, Parser)]
@@ -57,6 +61,9 @@ Examples:
   # Run the tests of your policies
   grpc-hygiene test policies/
 
+  # Is the policy right, and does the keepalive of clients and server agree?
+  grpc-hygiene lint -f policy.yaml
+
   # Install the custom resources by hand
   grpc-hygiene crd | kubectl apply -f -
 
@@ -91,6 +98,9 @@ pub enum Command {
     /// Test policies: made-up series in, findings and actions out. Needs no cluster and no metrics backend.
     #[command(after_help = TEST_HELP)]
     Test(TestArgs),
+    /// Find what is wrong with policies, and with the keepalive that they declare. Needs no cluster.
+    #[command(after_help = lint::LINT_HELP)]
+    Lint(LintArgs),
     /// Print the CustomResourceDefinitions as YAML.
     Crd(CrdArgs),
     /// Remove our annotations from pods and workloads. The chart runs it when it is uninstalled.

@@ -7,7 +7,9 @@ mod cleanup;
 mod crd;
 mod explain;
 mod judge;
+mod lint;
 mod policies;
+mod remarks;
 mod run;
 mod test;
 
@@ -27,6 +29,7 @@ pub async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Backtest(args) => backtest::backtest(&args).await,
         Command::Blame(args) => blame::blame_command(&args).await,
         Command::Test(args) => test::test(&args),
+        Command::Lint(args) => lint::lint(&args),
         Command::Crd(args) => crd::crd(&args),
         Command::Cleanup => cleanup::cleanup().await,
     }

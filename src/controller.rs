@@ -292,9 +292,15 @@ async fn finish<K: PolicyResource>(
         Budget::Known(ledger) => Some(ledger.restarts_last_day(&plan.policy, *now)),
         Budget::Unreadable(_) => None,
     });
-    let unreachable = unreachable.as_ref();
-    let restarts_last_day = ledgers.sum();
-    let observed = Observed::Judged { findings, plan, outcomes, profiles, unreachable, restarts_last_day };
+    let observed = Observed::Judged {
+        findings,
+        plan,
+        outcomes,
+        profiles,
+        unreachable: unreachable.as_ref(),
+        restarts_last_day: ledgers.sum(),
+        keepalive: &policy.keepalive,
+    };
     let after = write(ctx, resource, before, &observed).await?;
     debug!(targets = findings.len(), violating = plan.cases.len(), "evaluated");
     report::publish(&ctx.recorder, resource, before, &after, plan, findings, history).await;

@@ -14,6 +14,7 @@ mod finding;
 mod forecast;
 pub mod gather;
 mod history;
+pub mod keepalive;
 pub mod ledger;
 mod lineage;
 pub mod looks;

@@ -128,6 +128,12 @@ fn refusals() -> Vec<(Value, &'static str, &'static str)> {
             "spec.thresholds.timeToMemoryLimit",
             "must be between 1m and 30d",
         ),
+        (
+            all(json!({"keepalive": {"client": {"language": "rust"}}})),
+            "spec.keepalive.client.language",
+            "supported values: \"go\", \"java\"",
+        ),
+        (all(json!({"keepalive": {"server": {"minTime": "5min"}}})), "spec.keepalive.server.minTime", "should match"),
         (all(json!({"remediation": {"restart": {}}})), "spec.remediation.restart", "needs remediation.alert"),
         (
             all(json!({"remediation": {"annotate": {"after": "8d"}}})),
@@ -213,6 +219,10 @@ async fn valid_policies_are_accepted() {
         json!({"allPods": true, "suspend": true, "window": "7d", "interval": "1h"}),
         json!({"allPods": true, "thresholds": {"confidence": 99.999}}),
         json!({"allPods": true, "window": "1h30m", "interval": "90s", "warmUp": "0s"}),
+        json!({"allPods": true, "keepalive": {}}),
+        json!({"allPods": true, "keepalive": {
+            "client": {"preset": "kube-apiserver", "time": "0s", "loadBalancing": "round_robin"},
+            "server": {"preset": "etcd", "language": "go", "permitWithoutStream": true, "minTime": "1m30s"}}}),
         json!({"allPods": true, "mode": "Enforce", "remediation": {"annotate": {}, "alert": {}, "restart": {}}}),
         json!({"allPods": true, "remediation": {"annotate": {"after": "1m"}, "alert": {"after": "1m"},
             "restart": {"after": "1m", "method": "Evict", "cooldown": "1m", "maxPerDay": 100, "maxUnavailable": "25%"}}}),
@@ -286,6 +296,7 @@ async fn kubectl_explain_describes_the_fields() {
         ("gcpol", "Watches the gRPC clients of one namespace"),
         ("cgcpol.spec.namespaceSelector", "Which namespaces are watched"),
         ("gcpol.spec.mode", "says in status, events and metrics what it would"),
+        ("gcpol.spec.keepalive.server.minTime", "The shortest time between two pings"),
         ("gcpol.spec.window", "The longest look back, 5m to 7d"),
         ("gcpol.spec.remediation.restart.maxUnavailable", "How many pods of a workload may be unavailable"),
         ("gcpol.status.offenders.remediations.because", "Why it was withheld"),

@@ -19,6 +19,10 @@ pub mod annotations {
     pub const POLICY: &str = "grpc-hygiene.io/policy";
     /// On a workload or pod, written by people: `true` exempts it from restarts.
     pub const EXEMPT: &str = "grpc-hygiene.io/exempt";
+    /// On a pod, written by people: what its gRPC client's keepalive is set to, `time=30s,timeout=10s,language=go`.
+    pub const KEEPALIVE_CLIENT: &str = "grpc-hygiene.io/keepalive-client";
+    /// On a pod, written by people: what the server that it calls permits, `minTime=5m,permitWithoutStream=false`.
+    pub const KEEPALIVE_SERVER: &str = "grpc-hygiene.io/keepalive-server";
     /// On a policy, written by people: a new value asks for an evaluation now.
     pub const REQUESTED_AT: &str = "grpc-hygiene.io/requestedAt";
     /// On a pod, written by people: where it serves profiles, `PORT` or `PORT/PATH`.
@@ -46,6 +50,8 @@ pub mod conditions {
     pub const DATA_FRESH: &str = "DataFresh";
     /// At least one subject breaks the policy.
     pub const VIOLATING: &str = "Violating";
+    /// The keepalive that the policy declares for clients is one that its server permits. Absent when it declares none.
+    pub const KEEPALIVE_AGREED: &str = "KeepaliveAgreed";
 }
 
 /// Condition reasons.
@@ -70,6 +76,8 @@ pub mod reasons {
     pub const NO_TARGETS: &str = "NoTargets";
     /// Subjects break the policy.
     pub const OFFENDERS_FOUND: &str = "OffendersFound";
+    /// Client and server break a rule of keepalive.
+    pub const KEEPALIVE_CONFLICT: &str = "KeepaliveConflict";
     /// Nobody breaks the policy.
     pub const CLEAN: &str = "Clean";
 }

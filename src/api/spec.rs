@@ -8,7 +8,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DurationText, GrpcClientPolicyStatus};
+use super::{DurationText, GrpcClientPolicyStatus, KeepaliveSpec};
 
 /// Watches the gRPC clients of one namespace for bad habits (a new connection per call, channels that are never
 /// closed, rejected keepalive) and says, alerts or restarts as told. The default mode only says what it would do.
@@ -103,6 +103,11 @@ pub struct PolicyRules {
     /// ever asked for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profiles: Option<ProfilesSpec>,
+
+    /// What the clients' keepalive is set to and what their server permits. The two are compared, in the status, in
+    /// `check`, `explain` and `lint`, and a `KeepaliveRejected` names them. Annotations on pods win over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive: Option<KeepaliveSpec>,
 
     /// What follows a finding. What is not listed is not done.
     #[serde(default)]

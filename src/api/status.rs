@@ -14,7 +14,8 @@ pub struct GrpcClientPolicyStatus {
     /// The generation of the spec that this status speaks about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling`, `Stalled`, `DataSourceReachable`, `DataFresh`, `Violating`.
+    /// `Ready`, `Reconciling`, `Stalled`, `DataSourceReachable`, `DataFresh`, `Violating`, and `KeepaliveAgreed` when
+    /// the policy declares it.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// When the policy was last evaluated. Written with the next change, or after five minutes.

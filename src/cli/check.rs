@@ -5,10 +5,13 @@ use std::process::ExitCode;
 use comfy_table::{Table, presets::NOTHING};
 use serde_json::{Value, json};
 
-use super::judge::{Judged, judge};
+use super::{
+    judge::{Judged, judge},
+    remarks,
+};
 use crate::{
     args::{CheckArgs, Output},
-    decide::{Case, Decision, Finding, Rung, Verdict, status::figures},
+    decide::{Case, Decision, Finding, Rung, Verdict, keepalive::Declaration, status::figures},
 };
 
 /// Nobody who could be judged breaks a policy.
@@ -53,6 +56,7 @@ fn text(judged: &[Judged]) -> String {
         text += &format!("policy {} ({mode}), window {}\n\n", it.key, crate::api::print_duration(it.policy.window));
         text += &table(&it.findings);
         text += &details(&it.findings, &it.plan.cases);
+        text += &remarks::of_all(&it.policy, &it.findings);
         text += "\n";
     }
     text
@@ -155,12 +159,17 @@ fn object(judged: &Judged) -> Value {
             "confidence": match &it.verdict { Verdict::Growing(growth) => Some(growth.confidence.percent()), _ => None },
             "sources": it.sources.iter().map(|(signal, source)| (signal.name(), source)).collect::<std::collections::BTreeMap<_, _>>(),
             "remediations": judged.plan.cases.iter().find(|case| case.target.subject == *subject).map(rungs),
+            "keepalive": remarked(&Declaration::of(&judged.policy, &it.target)),
         })
     };
     json!({
-        "policy": judged.key, "mode": judged.policy.mode,
+        "policy": judged.key, "mode": judged.policy.mode, "keepalive": remarked(&judged.policy.keepalive),
         "containers": judged.findings.iter().map(finding).collect::<Vec<_>>(),
     })
+}
+
+fn remarked(declared: &Declaration) -> Vec<Value> {
+    declared.remarks().iter().map(remarks::object).collect()
 }
 
 fn rungs(case: &Case) -> Vec<Value> {

@@ -9,12 +9,14 @@ use comfy_table::{Table, presets::NOTHING};
 use super::{
     check::decision,
     judge::{Judged, judge},
+    remarks,
 };
 use crate::{
     api::{ProfileRecord, print_duration},
     args::ExplainArgs,
     decide::{
         Finding, Observation, Policy, Reading, Verdict,
+        keepalive::Declaration,
         series::{increase, interval, largest_gap},
         stats::Trend,
         status::figures,
@@ -64,6 +66,7 @@ fn text(judged: &Judged, observation: &Observation, finding: &Finding) -> String
     text += &signals(observation);
     text += &trends(finding);
     text += &thresholds(&judged.policy, finding);
+    text += &keepalive(&Declaration::of(&judged.policy, target), target.keepalive.is_some());
     text += &verdict(finding);
     for case in judged.plan.cases.iter().filter(|it| it.target.subject == target.subject) {
         text += &format!("  since {:.0}; {}\n", case.since, case.growth.diagnosis.advice());
@@ -210,6 +213,14 @@ fn thresholds(policy: &Policy, finding: &Finding) -> String {
         if witnesses.is_empty() { "none".to_owned() } else { witnesses.join(", ") }
     );
     text
+}
+
+fn keepalive(declared: &Declaration, annotated: bool) -> String {
+    if declared.is_empty() {
+        return "Keepalive: not declared\n\n".to_owned();
+    }
+    let by = if annotated { "the pod's annotations, and the policy where they say nothing" } else { "the policy" };
+    format!("Keepalive, as declared by {by}: {}\n{}\n", declared.both(), remarks::text(&declared.remarks()))
 }
 
 fn verdict(finding: &Finding) -> String {

@@ -2,7 +2,7 @@
 
 use std::{io::Read, path::Path};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{Api, Client, api::ListParams};
 use serde_json::Value;
@@ -49,6 +49,15 @@ impl<K: PolicyResource> From<&K> for Known {
 /// # Errors
 /// It cannot be read, is not YAML, holds another kind, or a field that does not exist.
 pub fn from_file(path: &Path) -> anyhow::Result<Vec<Known>> {
+    documents(path)?.into_iter().map(|it| from_document(it).with_context(|| path.display().to_string())).collect()
+}
+
+/// The documents in a YAML file, whatever they are; those in a `List`, as `kubectl get -o yaml` prints it, each by
+/// itself. `-` is standard input.
+///
+/// # Errors
+/// It cannot be read, is not YAML, or holds nothing.
+pub fn documents(path: &Path) -> anyhow::Result<Vec<Value>> {
     let mut text = String::new();
     if path == Path::new("-") {
         std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
@@ -57,11 +66,19 @@ pub fn from_file(path: &Path) -> anyhow::Result<Vec<Known>> {
     }
     let documents: Vec<Value> =
         serde_saphyr::from_multiple(&text).with_context(|| format!("{} is not YAML", path.display()))?;
-    let documents: Vec<Value> = documents.into_iter().filter(|it| !it.is_null()).collect();
+    let documents: Vec<Value> = documents.into_iter().filter(|it| !it.is_null()).flat_map(listed).collect();
     if documents.is_empty() {
         bail!("{} holds no policy", path.display());
     }
-    documents.into_iter().map(|it| from_document(it).with_context(|| path.display().to_string())).collect()
+    Ok(documents)
+}
+
+fn listed(document: Value) -> Vec<Value> {
+    let is_list = document.get("kind").and_then(Value::as_str) == Some("List");
+    match document.get("items") {
+        Some(Value::Array(items)) if is_list => items.clone(),
+        _ => vec![document],
+    }
 }
 
 /// One policy that has been read as YAML or JSON.
@@ -81,6 +98,11 @@ pub fn from_document(document: Value) -> anyhow::Result<Known> {
     let unknown = unknown_fields(crd, &document);
     if !unknown.is_empty() {
         bail!("there is no field {}", unknown.join(", "));
+    }
+    if let Some(spec @ Value::Object(_)) = document.get("spec") {
+        // Read by itself first: only so does an error name the field.
+        let read: Result<PolicyRules, _> = serde_path_to_error::deserialize(spec);
+        read.map_err(|why| anyhow!("spec.{}: {}", why.path(), why.inner()))?;
     }
     if crd.spec.names.kind == "GrpcClientPolicy" {
         Ok(Known::from(&serde_json::from_value::<GrpcClientPolicy>(document)?))
@@ -136,6 +158,14 @@ mod tests {
             (
                 "{apiVersion: grpc-hygiene.io/v1alpha1, kind: GrpcClientPolicy, metadata: {name: a}, spec: {allPod: true}}",
                 "no field spec.allPod",
+            ),
+            (
+                "{apiVersion: grpc-hygiene.io/v1alpha1, kind: GrpcClientPolicy, metadata: {name: a}, spec: {allPods: yes please}}",
+                "spec.allPods: invalid type: string \"yes please\", expected a boolean",
+            ),
+            (
+                "{apiVersion: grpc-hygiene.io/v1alpha1, kind: GrpcClientPolicy, metadata: {name: a}, spec: {allPods: true, keepalive: {client: {language: rust}}}}",
+                "spec.keepalive.client.language: unknown variant `rust`, expected one of `go`",
             ),
         ] {
             let error = document(yaml).expect_err("must be refused").to_string();

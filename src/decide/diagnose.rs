@@ -1,9 +1,11 @@
 //! What the figures mean together: the seven diagnoses, and the doubts that forbid one.
 //!
 //! The order of the questions is the order of trust: what is counted per call is asked before what merely grows. The
-//! figures come from [`super::assess`], the sentences from [`words`]; the law of the idle plateau is in [`idle`].
+//! figures come from [`super::assess`], the sentences from [`words`]; the law of the idle plateau is in [`idle`], and who
+//! broke which rule of keepalive in [`rejected`].
 
 mod idle;
+mod rejected;
 mod words;
 
 use std::collections::BTreeMap;
@@ -208,7 +210,7 @@ pub fn diagnose(policy: &Policy, facts: &Facts<'_>) -> (Verdict, Evidence) {
         other => (None, other),
     };
     let verdict = accused
-        .or_else(|| rejected(facts))
+        .or_else(|| rejected::rejected(policy, facts))
         .or_else(|| unreachable(facts))
         .or_else(|| idle::left_behind(policy, facts, &evidence))
         .or_else(|| churn(policy, facts))
@@ -302,11 +304,6 @@ fn may_be_inbound(policy: &Policy, facts: &Facts<'_>, leak: &Rise) -> Option<Str
         (None, None, Some(each)) if !habit => Some(format!("each has {each:.1} goroutines, as a server's have")),
         (None, None, _) => None,
     }
-}
-
-fn rejected(facts: &Facts<'_>) -> Option<Verdict> {
-    let count = facts.recently(Signal::KeepaliveViolations).filter(|it| *it >= MIN_EVENTS)?;
-    Some(counted(Diagnosis::KeepaliveRejected, words::rejected(count, facts.recent)))
 }
 
 fn unreachable(facts: &Facts<'_>) -> Option<Verdict> {

@@ -8,6 +8,7 @@ use crate::{
     api::WorkloadRef,
     decide::{
         Why,
+        keepalive::Declaration,
         lineage::Ancestor,
         series::{Level, Samples},
     },
@@ -77,6 +78,8 @@ pub struct Target {
     pub ready: bool,
     /// Whether the pod carries our annotations.
     pub annotated: bool,
+    /// What the pod's own annotations say about keepalive.
+    pub keepalive: Option<Arc<Declaration>>,
 }
 
 /// One signal of one subject.

@@ -12,7 +12,7 @@ use crate::{
         DurationText, EvidenceRule, Mode, PolicyRules, RestartMethod, RestartSpec, Severity, SourcesSpec,
         ThresholdsSpec, parse_duration, print_duration,
     },
-    decide::profiles::ProfilesRule,
+    decide::{keepalive::Declaration, profiles::ProfilesRule},
     signals::Signal,
 };
 
@@ -48,6 +48,8 @@ pub struct Policy {
     pub max_p_value: f64,
     /// Where pods serve profiles. `None`: nobody is asked for one.
     pub profiles: Option<ProfilesRule>,
+    /// What clients and their server are said to set about keepalive.
+    pub keepalive: Declaration,
     /// How long a finding stands before it is annotated. `None`: never.
     pub annotate_after: Option<Duration>,
     /// When to alert.
@@ -129,6 +131,7 @@ impl Policy {
             sources,
             thresholds,
             profiles,
+            keepalive,
             remediation,
         } = spec;
         let interval = duration("interval", interval, 5 * SECOND, HOUR)?;
@@ -156,6 +159,7 @@ impl Policy {
             time_to_memory_limit: duration("thresholds.timeToMemoryLimit", time_to_memory_limit, MINUTE, 30 * DAY)?,
             max_p_value: 1.0 - confidence / 100.0,
             profiles: profiles.as_ref().map(ProfilesRule::parse).transpose()?,
+            keepalive: Declaration::parse(keepalive.as_ref())?,
             annotate_after: remediation
                 .annotate
                 .as_ref()
@@ -338,6 +342,8 @@ mod tests {
             ("warmUp", json!({"allPods": true, "window": "5m", "warmUp": "5m"})),
             ("thresholds.confidence", json!({"allPods": true, "thresholds": {"confidence": 50}})),
             ("thresholds.timeToMemoryLimit", json!({"allPods": true, "thresholds": {"timeToMemoryLimit": "31d"}})),
+            ("keepalive.client.time", json!({"allPods": true, "keepalive": {"client": {"time": "30"}}})),
+            ("keepalive.server.minTime", json!({"allPods": true, "keepalive": {"server": {"minTime": "5min"}}})),
             ("remediation.restart", json!({"allPods": true, "remediation": {"restart": {}}})),
             (
                 "remediation.alert.after",

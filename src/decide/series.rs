@@ -46,6 +46,12 @@ impl From<Vec<Sample>> for Samples {
     }
 }
 
+impl FromIterator<Sample> for Samples {
+    fn from_iter<I: IntoIterator<Item = Sample>>(samples: I) -> Self {
+        samples.into_iter().collect::<Vec<_>>().into()
+    }
+}
+
 impl Default for Samples {
     fn default() -> Self {
         Vec::new().into()

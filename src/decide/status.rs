@@ -1,6 +1,8 @@
 //! What is written back: status computed from what was seen, decided and done. Pure; `io::report` writes it, and
 //! only when it says something new.
 
+mod keepalive;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +17,7 @@ use crate::{
     },
     decide::{
         Because, Case, Decision, Evidence, Finding, Outcome, Plan, QueryFailure, Remediation, Rung, Verdict, Why,
-        concerns,
+        concerns, keepalive::Declaration,
     },
     signals::Signal,
 };
@@ -53,6 +55,8 @@ pub enum Observed<'a> {
         unreachable: Option<&'a QueryFailure>,
         /// Restarts under this policy in the last 24 hours.
         restarts_last_day: u32,
+        /// What the policy declares about keepalive.
+        keepalive: &'a Declaration,
     },
 }
 
@@ -68,7 +72,7 @@ pub fn status(
     if !matches!(observed, Observed::FirstSight) {
         status.observed_generation = generation;
     }
-    if let Observed::Judged { findings, plan, outcomes, profiles, unreachable: _, restarts_last_day } = observed {
+    if let Observed::Judged { findings, plan, outcomes, profiles, restarts_last_day, keepalive, .. } = observed {
         status.last_evaluation_time = Some(Time(now));
         status.counts = Some(counts(findings, plan, *restarts_last_day));
         status.sources = sources(findings);
@@ -80,6 +84,10 @@ pub fn status(
         // A dry run removes nothing, so what was written before stays on the list.
         if plan.mode == Mode::Enforce {
             status.annotated = plan.annotated.clone();
+        }
+        // What is not declared any more is neither agreed on nor disputed.
+        if keepalive::agreed(keepalive).is_none() {
+            status.conditions.retain(|it| it.type_ != conditions::KEEPALIVE_AGREED);
         }
     }
     if matches!(observed, Observed::Suspended) {
@@ -265,7 +273,7 @@ pub fn shortened(text: &str, bytes: usize) -> String {
 type Wanted = (&'static str, &'static str, &'static str, String);
 
 fn wanted(observed: &Observed<'_>) -> Vec<Wanted> {
-    use conditions::{DATA_FRESH, DATA_SOURCE_REACHABLE, READY, RECONCILING, STALLED, VIOLATING};
+    use conditions::{DATA_FRESH, DATA_SOURCE_REACHABLE, KEEPALIVE_AGREED, READY, RECONCILING, STALLED, VIOLATING};
     let stalled = |reason: &'static str, message: &String| {
         vec![
             (READY, "False", reason, message.clone()),
@@ -292,15 +300,16 @@ fn wanted(observed: &Observed<'_>) -> Vec<Wanted> {
         Observed::ApiFailed(message) => {
             settled.into_iter().chain([(READY, "False", reasons::API_FAILED, message.clone())]).collect()
         }
-        Observed::Judged { findings, plan, unreachable, .. } => {
+        Observed::Judged { findings, plan, unreachable, keepalive, .. } => {
             let (reachable, fresh) = (reachable(findings, *unreachable), fresh(findings));
             let ready = ready(findings, plan, &reachable);
             let violating = violating(findings, plan);
             let four =
                 [(READY, ready), (DATA_SOURCE_REACHABLE, reachable), (DATA_FRESH, fresh), (VIOLATING, violating)];
+            let all = four.into_iter().chain(keepalive::agreed(keepalive).map(|it| (KEEPALIVE_AGREED, it)));
             settled
                 .into_iter()
-                .chain(four.map(|(kind, (state, reason, message))| (kind, state, reason, message)))
+                .chain(all.map(|(kind, (state, reason, message))| (kind, state, reason, message)))
                 .collect()
         }
     }

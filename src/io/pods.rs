@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::names::annotations,
-    decide::{Subject, Target, Workload},
+    decide::{Subject, Target, Workload, keepalive::Declaration},
     signals::Scope,
 };
 
@@ -191,6 +191,12 @@ fn containers(
 ) -> Vec<Target> {
     let label = |key: &str| pod.labels().get(key).cloned();
     let ready = status.conditions.iter().any(|it| it.kind == "Ready" && it.status == "True");
+    let annotation = |key: &str| pod.annotations().get(key).map(String::as_str);
+    // Of all annotations only what these two say is kept, and once per pod.
+    let keepalive = Declaration::of_annotations(
+        annotation(annotations::KEEPALIVE_CLIENT),
+        annotation(annotations::KEEPALIVE_SERVER),
+    );
     let target = |container: &Container| {
         let state = status.container_statuses.iter().find(|it| it.name == container.name)?;
         let started = state.state.running.as_ref()?.started_at.as_ref();
@@ -213,7 +219,8 @@ fn containers(
             containers_in_pod: pod.spec.containers.len(),
             service: None,
             ready,
-            annotated: pod.annotations().get(annotations::POLICY).is_some_and(|it| it == policy),
+            annotated: annotation(annotations::POLICY).is_some_and(|it| it == policy),
+            keepalive: keepalive.clone(),
         })
     };
     pod.spec.containers.iter().filter_map(target).collect()
@@ -317,7 +324,8 @@ mod tests {
     fn a_container_is_a_target_only_while_it_runs() {
         let pod: SlimPod = serde_json::from_value(serde_json::json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "orders-1", "uid": "u1", "annotations": {"grpc-hygiene.io/policy": "shop/clients"}},
+            "metadata": {"name": "orders-1", "uid": "u1", "annotations": {
+                "grpc-hygiene.io/policy": "shop/clients", "grpc-hygiene.io/keepalive-client": "time=1m,tme=1m"}},
             "spec": {"containers": [
                 {"name": "app", "image": "shop:1", "ports": [{"name": "pprof", "containerPort": 6060}, {"containerPort": 80}],
                     "resources": {"limits": {"memory": "256Mi", "cpu": "1"}}},
@@ -335,5 +343,7 @@ mod tests {
         assert_eq!(target.ports, BTreeMap::from([("pprof".to_owned(), 6060)]));
         assert_eq!(target.started, Some(1_795_428_000.0));
         assert!(target.ready && target.annotated && target.containers_in_pod == 2);
+        let keepalive = target.keepalive.as_deref().expect("an annotation");
+        assert!(keepalive.client.is_some() && keepalive.server.is_none() && keepalive.unreadable.len() == 1);
     }
 }

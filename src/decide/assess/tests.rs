@@ -54,7 +54,7 @@ impl Container {
         let read = |(signal, blind, at_age): &Formula| {
             let ages = (0..=(self.age / STEP) as usize).map(|n| n as f64 * STEP);
             let ages = ages.filter(|it| !self.holes.contains(it) && *it >= self.age - 300.0);
-            let samples = ages.map(|age| Sample { at: start + age, value: at_age(age) }).collect::<Vec<_>>().into();
+            let samples = ages.map(|age| Sample { at: start + age, value: at_age(age) }).collect();
             let measured =
                 Measured { source: "test".into(), samples, levels: vec![], witnessed: true, direction_blind: *blind };
             (*signal, Reading::Usable(measured))
@@ -389,8 +389,7 @@ fn a_kubelet_that_measures_when_it_pleases_leaves_no_gaps() {
             at += 4.0 + 6.0 * noise(at).abs().powi(4);
             measured
         };
-        let samples: Vec<Sample> = memory.samples.iter().map(&mut late).filter(|it| it.at <= NOW).collect();
-        memory.samples = samples.into();
+        memory.samples = memory.samples.iter().map(&mut late).filter(|it| it.at <= NOW).collect();
     }
     let finding = judge(&observation, now());
     assert!(finding.evidence.forecast.is_some(), "{:?}", finding.verdict);
@@ -420,7 +419,7 @@ fn no_verdict_depends_on_the_absolute_time() {
     for reading in later.signals.values_mut() {
         if let Reading::Usable(measured) = reading {
             let later = measured.samples.iter().map(|it| Sample { at: it.at + shift, ..*it });
-            measured.samples = later.collect::<Vec<_>>().into();
+            measured.samples = later.collect();
         }
     }
     let then = Timestamp::from_second((NOW + shift) as i64).expect("a time");

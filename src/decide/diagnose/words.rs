@@ -66,10 +66,6 @@ pub fn ratio(opened: f64, calls: f64, each: f64) -> String {
     format!("{opened:.0} connections opened for {calls:.0} calls: one per {each:.1} calls")
 }
 
-pub fn rejected(count: f64, span: f64) -> String {
-    format!("the server closed {count:.0} connections because of too many pings {}", within(span))
-}
-
 pub fn unreachable(failed: f64, opened: f64, span: f64) -> String {
     format!("{failed:.0} connection attempts failed and {opened:.0} succeeded {}", within(span))
 }

@@ -63,8 +63,26 @@ fn judged(
     outcomes: &[Outcome],
     now: i64,
 ) -> GrpcClientPolicyStatus {
-    let observed =
-        Observed::Judged { findings, plan, outcomes, profiles: &[], unreachable: None, restarts_last_day: 0 };
+    declaring(&Declaration::default(), old, findings, plan, outcomes, now)
+}
+
+fn declaring(
+    keepalive: &Declaration,
+    old: Option<&GrpcClientPolicyStatus>,
+    findings: &[Finding],
+    plan: &Plan,
+    outcomes: &[Outcome],
+    now: i64,
+) -> GrpcClientPolicyStatus {
+    let observed = Observed::Judged {
+        findings,
+        plan,
+        outcomes,
+        profiles: &[],
+        unreachable: None,
+        restarts_last_day: 0,
+        keepalive,
+    };
     status(old, Some(3), &observed, at(now))
 }
 
@@ -151,10 +169,36 @@ fn a_wrong_address_is_seen_before_the_first_pod_comes() {
         profiles: &[],
         unreachable: Some(&failure),
         restarts_last_day: 0,
+        keepalive: &Declaration::default(),
     };
     let status = status(None, Some(1), &observed, at(0));
     assert_eq!(condition(&status, "DataSourceReachable").status, "False");
     assert_eq!(condition(&status, "Ready").message, "Unreachable: connection refused");
+}
+
+#[test]
+fn keepalive_is_a_condition_while_the_policy_declares_a_client_and_none_without() {
+    let declared = |spec: serde_json::Value| {
+        let spec = serde_json::from_value(spec).expect("a spec");
+        Declaration::parse(Some(&spec)).expect("valid")
+    };
+    let after = |old: Option<&GrpcClientPolicyStatus>, spec: serde_json::Value, now: i64| {
+        declaring(&declared(spec), old, &[], &plan(Mode::DryRun, vec![]), &[], now)
+    };
+    let quarrel = after(None, serde_json::json!({"client": {"time": "30s", "timeout": "1s"}}), 0);
+    let it = condition(&quarrel, "KeepaliveAgreed");
+    assert_eq!((it.status.as_str(), it.reason.as_str()), ("False", "KeepaliveConflict"));
+    assert!(it.message.starts_with("TooOften: the client pings every 30s"), "{}", it.message);
+    assert!(it.message.ends_with("(errors: 1, warnings: 1)"), "{}", it.message);
+    let agreed = after(Some(&quarrel), serde_json::json!({"client": {"time": "5m"}}), 60);
+    let it = condition(&agreed, "KeepaliveAgreed");
+    assert_eq!((it.status.as_str(), it.message.as_str()), ("True", ""));
+    let unwise = after(Some(&agreed), serde_json::json!({"client": {"time": "5m", "timeout": "1s"}}), 90);
+    assert_eq!(condition(&unwise, "KeepaliveAgreed").status, "True");
+    assert!(worth_writing(Some(&agreed), &unwise), "its words are new");
+    let withdrawn = after(Some(&unwise), serde_json::json!({}), 120);
+    assert!(withdrawn.conditions.iter().all(|it| it.type_ != "KeepaliveAgreed"));
+    assert!(worth_writing(Some(&unwise), &withdrawn));
 }
 
 #[test]
