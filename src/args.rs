@@ -332,9 +332,9 @@ pub struct BlameArgs {
     /// The goroutine profile of the same moment.
     #[arg(long, value_name = "FILE")]
     pub goroutines: Option<PathBuf>,
-    /// An earlier heap profile: accuse only what grew since then.
-    #[arg(long, value_name = "OLD")]
-    pub diff: Option<PathBuf>,
+    /// An earlier heap profile of the same program, a file, or a younger pod of the same workload: accuse only what grew.
+    #[arg(long, value_name = "FILE|POD")]
+    pub diff: Option<String>,
     /// Show who called the sites.
     #[arg(long)]
     pub stacks: bool,

@@ -58,7 +58,10 @@ pub async fn blame_command(args: &BlameArgs) -> anyhow::Result<ExitCode> {
         },
     };
     let census = profiles.goroutines.as_ref().map(Census::of).transpose().context("the goroutine profile")?;
-    let before = args.diff.as_deref().map(read).transpose()?;
+    let before = match &args.diff {
+        Some(of) => Some(earlier(args, of).await?),
+        None => None,
+    };
     let found = blame(&profiles.heap, census.map(|it| it.channels), before.as_ref()).context(args.of.clone())?;
     let report = Report { of: args.of.clone(), blame: found, census };
     match args.output {
@@ -66,6 +69,18 @@ pub async fn blame_command(args: &BlameArgs) -> anyhow::Result<ExitCode> {
         Output::Table => print!("{}", table::text(&report, args.stacks)),
     }
     Ok(if report.blame.accused.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(ACCUSED) })
+}
+
+/// The profile to compare with: an earlier one of the same program, or that of a younger pod.
+async fn earlier(args: &BlameArgs, of: &str) -> anyhow::Result<Profile> {
+    let args = BlameArgs { of: of.to_owned(), save: None, ..args.clone() };
+    match from_pod(&args) {
+        None => read(Path::new(of)),
+        Some((namespace, pod)) => match from_the_cluster(&args, namespace, pod).await? {
+            Ok(profiles) => Ok(profiles.heap),
+            Err(why) => bail!("--diff: {why}"),
+        },
+    }
 }
 
 /// The pod that is meant, if it is none of the files.
@@ -132,8 +147,9 @@ fn no_profile(why: &FetchError) -> String {
 
 A Go program serves profiles with two lines:
   import _ \"net/http/pprof\"
-  go func() {{ log.Print(http.ListenAndServe(\"127.0.0.1:6060\", nil)) }}()
-and through the pod proxy they are reached on that port: --port 6060, and --path if it is not /debug/pprof.
+  go func() {{ log.Print(http.ListenAndServe(\":6060\", nil)) }}()
+and they are reached on that port: --port 6060, and --path if it is not /debug/pprof. What listens on 127.0.0.1 only is
+reached by kubectl port-forward: save it with curl, and give the file instead of the pod.
 
 A JVM says who leaks by itself: grpc-java logs \"Previous channel … was garbage collected without being shut down\"
 with the stack that made it. C++ and Python share one connection among identical channels; a heap profiler of the
