@@ -27,7 +27,7 @@ use crate::{
         leadership::{Leadership, Term, lead},
         notify::Alerts,
         pods::Owners,
-        profiles::Camera,
+        profiles::{self, Camera},
         prometheus::Prometheus,
         shelf::Shelf,
         sweep,
@@ -76,7 +76,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     info!(version = env!("CARGO_PKG_VERSION"), identity, prometheus = %config.prometheus.address(), "started");
     pages.set_ready();
     let operator = identity.split('_').next().unwrap_or(identity).to_owned();
-    let camera = Camera::new(client.clone(), shelf, operator)?;
+    let camera = Camera::new(client.clone(), shelf, operator, profiles::PATIENCE)?;
     let work = work(Parts { client, prometheus, config, camera, hands, metrics, namespace: namespace.clone() });
     let shutdown = async {
         let mut stopped = stopped.clone();

@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// How long the profiles of one pod may take.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// How long the profiles of one pod may take, unless somebody says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 /// What taking profiles needs.
 #[derive(Clone)]
@@ -36,6 +36,8 @@ pub struct Camera {
     shelf: Option<Arc<Shelf>>,
     /// The operator's pod.
     operator: String,
+    /// How long the profiles of one pod may take.
+    patience: Duration,
     /// What is in memory at once: so many profiles as they came,
     fetching: Arc<Semaphore>,
     /// and one that is unpacked, which may take four times as much.
@@ -46,11 +48,18 @@ pub struct Camera {
 const FETCHES: usize = 4;
 
 impl Camera {
+    /// A camera of the operator's pod `operator`.
+    ///
     /// # Errors
     /// No HTTP client can be built.
-    pub fn new(client: Client, shelf: Option<Arc<Shelf>>, operator: String) -> anyhow::Result<Self> {
+    pub fn new(
+        client: Client,
+        shelf: Option<Arc<Shelf>>,
+        operator: String,
+        patience: Duration,
+    ) -> Result<Self, reqwest::Error> {
         let (fetching, reading) = (Arc::new(Semaphore::new(FETCHES)), Arc::new(Semaphore::new(1)));
-        Ok(Self { client, http: pprof::http()?, shelf, operator, fetching, reading })
+        Ok(Self { client, http: pprof::http()?, shelf, operator, patience, fetching, reading })
     }
 
     /// The operator's pod, as it stands on the profiles that it has stored.
@@ -76,8 +85,8 @@ impl Camera {
         let subject = &target.subject;
         let Subject { namespace, pod, container, .. } = subject;
         let began = std::time::Instant::now();
-        let late = || Err(format!("the pod did not answer within {} s", PATIENCE.as_secs()));
-        match timeout(PATIENCE, self.developed(rule, target, now)).await.unwrap_or_else(|_| late()) {
+        let late = || Err(format!("the pod did not answer within {} s", self.patience.as_secs()));
+        match timeout(self.patience, self.developed(rule, target, now)).await.unwrap_or_else(|_| late()) {
             Ok((blame, file)) => {
                 let took = began.elapsed().as_millis();
                 info!(namespace, pod, container, file, sites = blame.accused.len(), took, "profile stored");

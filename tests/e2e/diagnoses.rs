@@ -96,6 +96,15 @@ async fn diagnosed(shop: &Shop, cases: &[Case]) {
     shop.world.eventually(&shop.namespace, DETECTION, "each diagnosis is made", ask).await;
 }
 
+/// Rejected pings are told with the numbers of both sides, as the pod's annotations declare them.
+async fn quarrel(shop: &Shop) {
+    let status = shop.status().await.expect("a status");
+    let rejected = status.offenders.iter().find(|it| it.diagnosis == "KeepaliveRejected").expect("pinger is found");
+    for part in ["pings every 10s", "also without calls", "permits one every 5m", "only during calls"] {
+        assert!(rejected.message.contains(part), "{part:?} in {:?}", rejected.message);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real cluster: make test"]
 async fn each_diagnosis_is_made_with_every_version_that_shows_it() {
@@ -107,6 +116,7 @@ async fn each_diagnosis_is_made_with_every_version_that_shows_it() {
     shop.deploy(&clients).await;
     shop.policy(json!({})).await;
     diagnosed(&shop, &cases).await;
+    quarrel(&shop).await;
     let names = others().map(|it| it.name);
     judged(&shop, &names, &["Healthy"]).await;
     judged(&shop, &["shop-server"], &["Healthy", "Inconclusive DirectionUnknown"]).await;
