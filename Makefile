@@ -4,6 +4,7 @@
 .PHONY: help demo demo-down try test fuzz lint generate bench-detect
 
 FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= notation profile replay
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +22,7 @@ test: ## all tests: unit, wire, real API server, real cluster (root for the last
 	@tests/run
 
 fuzz: ## nonsense for the parsers of series and profiles and for the replay, FUZZ_SECONDS=60 each (needs cargo-fuzz and a C++ compiler)
-	@for target in notation profile replay; do \
+	@for target in $(FUZZ_TARGETS); do \
 	  mkdir -p fuzz/corpus/$$target; \
 	  cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 || exit 1; \

@@ -20,8 +20,6 @@ use crate::{
     decide::{Policy, Series, notation, replay::Recording},
 };
 
-/// The most evaluations of a window when a file does not say `step`.
-const EVALUATIONS_PER_WINDOW: u32 = 1_152;
 /// The time of the first sample when a file does not say `start`.
 const START: &str = "2026-01-01T00:00:00Z";
 
@@ -102,7 +100,7 @@ impl File {
         let policy = Policy::parse(&known.rules).context("policy")?;
         let start: Timestamp = written.start.as_deref().unwrap_or(START).parse().context("start")?;
         let interval = positive(&written.interval).context("interval")?;
-        let default_step = policy.interval.max(policy.window / EVALUATIONS_PER_WINDOW);
+        let default_step = look_distance(policy.window, policy.interval);
         let step = written.step.as_ref().map_or(Ok(default_step), positive).context("step")?;
         ensure!(!written.tests.is_empty(), "tests: there is none");
         let mut names = BTreeSet::new();
