@@ -12,7 +12,7 @@ use kube::core::{Selector, SelectorExt};
 
 use crate::{
     decide::{Answer, Observation, Sample, Series, Subject, Target, Workload, gather},
-    signals::Signal,
+    signals::{Naming, Signal},
 };
 
 /// The containers that the answers measure and the selector matches, by the labels on their series. A label
@@ -25,7 +25,10 @@ pub fn targets(answers: &[Answer], selector: Option<&LabelSelector>) -> Vec<Targ
     for answer in answers.iter().filter(|it| !Signal::DESCRIPTIVE.contains(&it.source.signal)) {
         for series in answer.result.iter().flat_map(|it| &it.series) {
             let Some((pod, container)) = whom(answer, series) else { continue };
-            labels.entry(pod.clone()).or_default().extend(series.labels.clone());
+            // What an agent says of others carries the agent's own labels.
+            if matches!(answer.source.naming, Naming::Labels(_)) {
+                labels.entry(pod.clone()).or_default().extend(series.labels.clone());
+            }
             containers.entry(pod).or_default().extend(container);
         }
     }
@@ -37,9 +40,8 @@ pub fn targets(answers: &[Answer], selector: Option<&LabelSelector>) -> Vec<Targ
 }
 
 fn whom(answer: &Answer, series: &Series) -> Option<((String, String), Option<String>)> {
-    let label = |name: &str| series.labels.get(name).filter(|it| !it.is_empty()).cloned();
-    let names = &answer.source.labels;
-    Some(((label(&names.namespace)?, label(&names.pod)?), label(&names.container)))
+    let whom = answer.source.naming.whom(&series.labels)?;
+    Some(((whom.namespace.to_owned(), whom.pod.to_owned()), whom.container.map(str::to_owned)))
 }
 
 fn of_pod((namespace, pod): &(String, String), mut containers: BTreeSet<String>) -> Vec<Target> {

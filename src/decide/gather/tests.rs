@@ -46,7 +46,7 @@ fn read(source: Source, series: Vec<Series>, target: Target) -> Reading {
 }
 
 fn sockets() -> Source {
-    catalog::sources(Signal::OpenConnections).remove(1)
+    catalog::sources(Signal::OpenConnections).remove(2)
 }
 
 fn calls() -> Source {
@@ -159,7 +159,7 @@ fn warnings_and_failures_spoil_the_signal_for_everybody() {
 
 #[test]
 fn the_next_source_is_asked_only_where_the_better_one_has_nothing() {
-    let [better, worse] = [0, 1].map(|n| catalog::sources(Signal::OpenConnections).remove(n));
+    let [better, worse] = [0, 2].map(|n| catalog::sources(Signal::OpenConnections).remove(n));
     let answer =
         |source, series| Answer { source, width: None, result: Ok(Arc::new(Matrix { series, warnings: vec![] })) };
     let answers = [answer(better, vec![]), answer(worse, vec![series(&[], &[(5, 7.0)])])];
