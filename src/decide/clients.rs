@@ -179,6 +179,8 @@ fn by_client<'a>(
                 let owner = owners.get(&(namespace.clone(), pod.clone()));
                 let named = || workloads.iter().find_map(|it| owner_by_name(namespace, pod, it));
                 let key = match (owner, named()) {
+                    // A CronJob is named by whoever names it; its Jobs are new ones each time.
+                    (Some(Workload { kind, .. }), Some(name)) if kind == "Job" => (namespace.clone(), false, name),
                     (Some(owner), _) => (namespace.clone(), false, owner.name.clone()),
                     (None, Some(name)) => (namespace.clone(), false, name),
                     (None, None) => (namespace.clone(), true, pod.clone()),

@@ -85,10 +85,7 @@ const fn metric(names: &'static [&'static str], matchers: Matchers) -> Metric {
 }
 
 const OPEN_TELEMETRY: &[(Figure, Metric)] = &[
-    (
-        Figure::Held,
-        metric(&["grpc_subchannel_open_connections", "grpc_subchannel_open_connections_connection"], &[]),
-    ),
+    (Figure::Held, metric(&["grpc_subchannel_open_connections", "grpc_subchannel_open_connections_connection"], &[])),
     (
         Figure::Opened,
         metric(
@@ -108,8 +105,7 @@ const COROOT: &[(Figure, Metric)] = &[
 ];
 
 /// The application's side of Linkerd's outbound proxy.
-const FROM_APPLICATION: Matchers =
-    &[("direction", MatchOp::Equal, "outbound"), ("peer", MatchOp::Equal, "src")];
+const FROM_APPLICATION: Matchers = &[("direction", MatchOp::Equal, "outbound"), ("peer", MatchOp::Equal, "src")];
 /// The side of Linkerd's outbound proxy that goes to the server.
 const TO_SERVER: Matchers = &[("direction", MatchOp::Equal, "outbound"), ("peer", MatchOp::Equal, "dst")];
 
@@ -192,14 +188,8 @@ const ISTIO_PARTS: &[&str] = &[
 #[must_use]
 pub fn client_sources() -> Vec<ClientSource> {
     let by_labels = || ClientNaming::Pod(Labels::default().into());
-    let source = |name, figures, client, toward, parts| ClientSource {
-        name,
-        figures,
-        client,
-        toward,
-        parts,
-        caveat: None,
-    };
+    let source =
+        |name, figures, client, toward, parts| ClientSource { name, figures, client, toward, parts, caveat: None };
     vec![
         source("OpenTelemetry", OPEN_TELEMETRY, by_labels(), Toward::Target("grpc_target"), catalog::GRPC_LABELS),
         source(

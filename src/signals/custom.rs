@@ -53,7 +53,8 @@ impl CustomSource {
         if self.namespaces.is_empty() {
             return Err(InvalidSource::NoNamespaces(name()));
         }
-        promql::check_custom(&self.query, &self.labels.clone().into()).map_err(|why| InvalidSource::Query(name(), why))?;
+        promql::check_custom(&self.query, &self.labels.clone().into())
+            .map_err(|why| InvalidSource::Query(name(), why))?;
         Ok(Source {
             name: name(),
             signal: self.signal,

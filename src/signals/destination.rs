@@ -108,8 +108,7 @@ impl Address {
     /// It is neither.
     pub fn parse(text: &str) -> Result<Self, InvalidDestination> {
         let plain = |ip: IpAddr| Self { ip: ip.to_canonical(), ports: BTreeSet::new() };
-        let with_port =
-            |it: SocketAddr| Self { ip: it.ip().to_canonical(), ports: BTreeSet::from([it.port()]) };
+        let with_port = |it: SocketAddr| Self { ip: it.ip().to_canonical(), ports: BTreeSet::from([it.port()]) };
         let ip = text.parse::<IpAddr>().map(plain);
         ip.or_else(|_| text.parse().map(with_port)).map_err(|_| InvalidDestination::Address(text.to_owned()))
     }

@@ -7,8 +7,10 @@ use super::Labels;
 
 /// The label in which Coroot's node agent names the container.
 pub(super) const CONTAINER_ID: &str = "container_id";
-/// How that label's value begins for a container of a pod. `/k8s-cronjob/…` names a job instead, and no pod.
+/// How that label's value begins for a container of a pod,
 pub(super) const POD_PATH: &str = "/k8s/";
+/// and for one of a `CronJob`'s pods, which are not told apart.
+const CRON_JOB_PATH: &str = "/k8s-cronjob/";
 
 /// How the series of a source say whom they are about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +78,15 @@ impl From<Labels> for Naming {
     }
 }
 
+/// Namespace and name of the `CronJob` that a path names instead of a pod.
+#[must_use]
+pub fn cron_job<'a>(naming: &Naming, labels: &'a BTreeMap<String, String>) -> Option<(&'a str, &'a str)> {
+    let Naming::Path(name) = naming else { return None };
+    let (namespace, rest) = labels.get(*name)?.strip_prefix(CRON_JOB_PATH)?.split_once('/')?;
+    let (job, _container) = rest.split_once('/')?;
+    (!namespace.is_empty() && !job.is_empty()).then_some((namespace, job))
+}
+
 /// The namespace of the container that a series of the catalog is about.
 #[must_use]
 pub fn namespace_of(labels: &BTreeMap<String, String>) -> Option<&str> {
@@ -111,6 +122,8 @@ mod tests {
             let labels = labels(&[("container_id", path), ("namespace", "coroot")]);
             assert_eq!(Naming::Path(CONTAINER_ID).whom(&labels), None, "{path:?}");
             assert_eq!(namespace_of(&labels), Some("coroot"), "{path:?}");
+            let job = path.starts_with("/k8s-cronjob").then_some(("shop", "job"));
+            assert_eq!(cron_job(&Naming::Path(CONTAINER_ID), &labels), job, "{path:?}");
         }
     }
 

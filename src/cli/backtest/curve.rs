@@ -76,9 +76,10 @@ fn samples(recording: &Recording, name: &str, signal: Signal, whom: &Container) 
 }
 
 fn is_about(source: &Source, series: &Series, (namespace, pod, container): &Container) -> bool {
-    source.naming.whom(&series.labels).is_some_and(|it| {
-        it.namespace == namespace && it.pod == pod && it.container.is_none_or(|it| it == container)
-    })
+    source
+        .naming
+        .whom(&series.labels)
+        .is_some_and(|it| it.namespace == namespace && it.pod == pod && it.container.is_none_or(|it| it == container))
 }
 
 fn merged(source: &Source, about: &[&Series]) -> Vec<Sample> {

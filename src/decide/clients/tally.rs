@@ -9,7 +9,7 @@ use crate::{
         Sample, Series,
         series::{clean, increase},
     },
-    signals::{ClientNaming, ClientSource, Destination, Figure, Toward},
+    signals::{ClientNaming, ClientSource, Destination, Figure, Toward, cron_job},
 };
 
 /// Who holds connections, as a source names him.
@@ -47,13 +47,16 @@ pub fn tally(told: &Told, destination: &Destination) -> (BTreeMap<Who, Tally>, u
     let mut gathered: BTreeMap<Who, BTreeMap<Figure, Sum>> = BTreeMap::new();
     let mut odd = 0;
     for (figure, matrix) in &told.figures {
-        let start = matrix.series.iter().flat_map(|it| it.samples.first()).map(|it| it.at).fold(f64::INFINITY, f64::min);
+        let start =
+            matrix.series.iter().flat_map(|it| it.samples.first()).map(|it| it.at).fold(f64::INFINITY, f64::min);
         for ((who, _), tellings) in sorted(&told.source, &matrix.series, destination) {
             // Two tellings of one container are not added up; the fuller one is believed.
             let size = |it: &&Vec<&Series>| it.iter().map(|it| it.samples.len()).sum::<usize>();
             for series in tellings.values().max_by_key(size).into_iter().flatten() {
                 match clean(&series.samples) {
-                    Ok(samples) => gathered.entry(who.clone()).or_default().entry(*figure).or_default().add(&samples, start),
+                    Ok(samples) => {
+                        gathered.entry(who.clone()).or_default().entry(*figure).or_default().add(&samples, start)
+                    }
                     Err(_) => odd += 1,
                 }
             }
@@ -145,7 +148,10 @@ fn sorted<'a>(
 fn whom<'a>(source: &ClientSource, series: &'a Series) -> Option<(Who, Option<&'a str>)> {
     match &source.client {
         ClientNaming::Pod(naming) => {
-            let it = naming.whom(&series.labels)?;
+            let Some(it) = naming.whom(&series.labels) else {
+                let (namespace, job) = cron_job(naming, &series.labels)?;
+                return Some((Who::Workload { namespace: namespace.to_owned(), name: job.to_owned() }, None));
+            };
             Some((Who::Pod { namespace: it.namespace.to_owned(), pod: it.pod.to_owned() }, it.container))
         }
         ClientNaming::Workload { namespace, workload } => {

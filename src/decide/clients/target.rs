@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn a_bare_name_means_the_service_of_the_client_s_own_namespace() {
-        for target in ["users:443", "dns:///users:443", "passthrough:///users:443", "xds:///users", "kubernetes:///users:grpc"] {
+        for target in
+            ["users:443", "dns:///users:443", "passthrough:///users:443", "xds:///users", "kubernetes:///users:grpc"]
+        {
             assert!(means(target, "shop", &users()), "{target}");
             assert!(!means(target, "web", &users()), "{target}");
         }

@@ -11,7 +11,7 @@ use promql_parser::{
     parser::{Expr, SubqueryExpr, VectorSelector},
 };
 
-use super::{InvalidQuery, Scope, named, parsed, parsed_query, regex_matcher};
+use super::{InvalidQuery, ParsedOp, Scope, named, parsed, parsed_query, regex_matcher};
 use crate::signals::{ClientNaming, ClientSource, Destination, Metric, Naming, Toward};
 
 /// Addresses in one query: with IPv6 it stays within the longest text that a backend reads.
@@ -52,21 +52,22 @@ fn pins(toward: Toward, destination: &Destination) -> Vec<Vec<Matcher>> {
     match toward {
         Toward::Unknown => vec![Vec::new()],
         Toward::Service { name, namespace } => vec![vec![
-            Matcher::new(promql_parser::label::MatchOp::Equal, name, destination.name()),
-            Matcher::new(promql_parser::label::MatchOp::Equal, namespace, destination.namespace()),
+            Matcher::new(ParsedOp::Equal, name, destination.name()),
+            Matcher::new(ParsedOp::Equal, namespace, destination.namespace()),
         ]],
         Toward::Address(labels) => {
-            let pin = |label: &&str| {
-                ips.chunks(ADDRESSES).map(|ips| vec![any_of(label, ips.iter().map(|ip| format!(".?{ip}.?:.+")))]).collect()
-            };
-            labels.iter().flat_map(|label| -> Vec<Vec<Matcher>> { pin(label) }).collect()
+            labels.iter().flat_map(|label| by_address(label, &ips, |ip| format!(".?{ip}.?:.+"))).collect()
         }
         Toward::Target(label) => {
-            let word = format!("(.*[^a-z0-9-])?{}([^a-z0-9-].*)?", destination.name());
-            let by_ip = ips.chunks(ADDRESSES).map(|ips| vec![any_of(label, ips.iter().map(|ip| format!("(.*[^0-9a-f.:])?{ip}([^0-9a-f.].*)?")))]);
-            std::iter::once(vec![any_of(label, [word])]).chain(by_ip).collect()
+            let by_name = any_of(label, [format!("(.*[^a-z0-9-])?{}([^a-z0-9-].*)?", destination.name())]);
+            let by_address = by_address(label, &ips, |ip| format!("(.*[^0-9a-f.:])?{ip}([^0-9a-f.].*)?"));
+            std::iter::once(vec![by_name]).chain(by_address).collect()
         }
     }
+}
+
+fn by_address(label: &str, ips: &[String], pattern: impl Fn(&String) -> String) -> Vec<Vec<Matcher>> {
+    ips.chunks(ADDRESSES).map(|ips| vec![any_of(label, ips.iter().map(&pattern))]).collect()
 }
 
 fn any_of(label: &str, patterns: impl IntoIterator<Item = String>) -> Matcher {
@@ -76,6 +77,10 @@ fn any_of(label: &str, patterns: impl IntoIterator<Item = String>) -> Matcher {
 
 fn clients_in(client: &ClientNaming, scope: &Scope) -> Matcher {
     match client {
+        ClientNaming::Pod(Naming::Path(label)) => {
+            let namespaces: Vec<&str> = scope.iter().collect();
+            any_of(label, [format!("/k8s(-cronjob)?/({})/.+", namespaces.join("|"))])
+        }
         ClientNaming::Pod(naming) => scope.matcher(naming),
         ClientNaming::Workload { namespace, .. } => {
             let labels = crate::signals::Labels { namespace: (*namespace).to_owned(), ..Default::default() };
@@ -120,7 +125,7 @@ mod tests {
         assert_eq!(
             queries(1, &users(&["10.96.7.20:443", "fd00::1"]), &["shop"]),
             ["destination", "actual_destination"].map(|label| format!(
-                r#"container_net_tcp_active_connections{{{label}=~".?10.96.7.20.?:.+|.?fd00::1.?:.+",container_id=~"/k8s/(shop)/.+"}}[1h:1m]"#
+                r#"container_net_tcp_active_connections{{{label}=~".?10.96.7.20.?:.+|.?fd00::1.?:.+",container_id=~"/k8s(-cronjob)?/(shop)/.+"}}[1h:1m]"#
             ))
         );
         assert_eq!(

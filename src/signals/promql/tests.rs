@@ -34,14 +34,8 @@ fn a_source_becomes_one_raw_range_query_pinned_to_its_namespaces() {
 fn a_source_that_names_containers_by_a_path_is_pinned_by_the_path() {
     let source = catalog::sources(Signal::OpenConnections).remove(1);
     let text = |scope: &Scope| range_query(&source, scope, WINDOW).expect("allowed")[0].clone();
-    assert_eq!(
-        text(&scope(&["shop"])),
-        r#"container_net_tcp_active_connections{container_id=~"/k8s/(shop)/.+"}[5m]"#
-    );
-    assert_eq!(
-        text(&scope(&["b", "a"])),
-        r#"container_net_tcp_active_connections{container_id=~"/k8s/(a|b)/.+"}[5m]"#
-    );
+    assert_eq!(text(&scope(&["shop"])), r#"container_net_tcp_active_connections{container_id=~"/k8s/(shop)/.+"}[5m]"#);
+    assert_eq!(text(&scope(&["b", "a"])), r#"container_net_tcp_active_connections{container_id=~"/k8s/(a|b)/.+"}[5m]"#);
 }
 
 #[test]
