@@ -13,9 +13,9 @@ use serde::Serialize;
 use crate::{
     api::parse_duration,
     args::{ClientsArgs, Output},
-    decide::clients::{Ranking, rank},
+    decide::clients::{Ranking, Server, Told, rank},
     io::{
-        clients::{Question, addresses, ask, owners},
+        clients::{Place, Question, ask, owners, place, sockets},
         config::Config,
         prometheus::Prometheus,
     },
@@ -39,6 +39,8 @@ struct Report {
     service: String,
     /// How far back was looked, seconds.
     since_seconds: u64,
+    /// The server's own side, if its pods are known and their sockets are counted.
+    server: Option<Server>,
     #[serde(flatten)]
     ranking: Ranking,
     /// What is missing or in doubt.
@@ -66,7 +68,13 @@ pub async fn clients(args: &ClientsArgs) -> anyhow::Result<ExitCode> {
     let namespace = args.namespace.clone().or(cluster.namespace);
     let namespace = namespace.context("--namespace: name the Service's; there is no kubeconfig that says which")?;
     let destination = Destination::new(&namespace, &args.service)?.with_addresses(given);
-    let destination = resolved(destination, cluster.client.as_ref(), &mut notes).await?;
+    let Place { addresses, pods } = resolved(&destination, cluster.client.as_ref(), &mut notes).await?;
+    let destination = destination.with_addresses(addresses);
+    if destination.addresses().is_empty() {
+        notes.push(format!(
+            "no address of {destination} is known: Coroot and Linkerd were not asked; give --address IP:PORT"
+        ));
+    }
 
     let question = Question { destination: &destination, within: within.as_ref(), span, now: Timestamp::now() };
     let asked = ask(&prometheus, question).await;
@@ -76,8 +84,9 @@ pub async fn clients(args: &ClientsArgs) -> anyhow::Result<ExitCode> {
     let (owners, doubts) = owners(cluster.client.as_ref(), &prometheus, &asked, question).await;
     notes.extend(asked.notes.iter().cloned().chain(doubts));
     let ranking = rank(&asked.told, &destination, &owners, span);
+    let server = sockets(&prometheus, &pods, question).await;
     notes.extend(caveats(&ranking, &asked.told));
-    let report = Report { service: destination.to_string(), since_seconds: span.as_secs(), ranking, notes };
+    let report = Report { service: destination.to_string(), since_seconds: span.as_secs(), server, ranking, notes };
     print(args, &report)
 }
 
@@ -143,35 +152,27 @@ impl Cluster {
     }
 }
 
-/// The destination with the addresses that the API knows.
+/// Where the API says that the destination is; nowhere when it does not say.
 async fn resolved(
-    destination: Destination,
+    destination: &Destination,
     client: Option<&Client>,
     notes: &mut Vec<String>,
-) -> anyhow::Result<Destination> {
-    let destination = match client {
-        None => destination,
-        Some(client) => match addresses(client, &destination).await {
-            Ok(Some(addresses)) => destination.with_addresses(addresses),
-            Ok(None) => bail!("there is no Service {} in namespace {}", destination.name(), destination.namespace()),
-            Err(why) => {
-                notes.push(format!("the Kubernetes API does not say where {destination} is: {why}"));
-                destination
-            }
-        },
-    };
-    if destination.addresses().is_empty() {
-        notes.push(format!(
-            "no address of {destination} is known: Coroot and Linkerd were not asked; give --address IP:PORT"
-        ));
+) -> anyhow::Result<Place> {
+    let Some(client) = client else { return Ok(Place::default()) };
+    match place(client, destination).await {
+        Ok(Some(place)) => Ok(place),
+        Ok(None) => bail!("there is no Service {} in namespace {}", destination.name(), destination.namespace()),
+        Err(why) => {
+            notes.push(format!("the Kubernetes API does not say where {destination} is: {why}"));
+            Ok(Place::default())
+        }
     }
-    Ok(destination)
 }
 
 /// What is to be said about the sources that told of somebody in the ranking.
-fn caveats(ranking: &Ranking, told: &[crate::decide::clients::Told]) -> Vec<String> {
+fn caveats(ranking: &Ranking, told: &[Told]) -> Vec<String> {
     let is_used = |source: &str| ranking.clients.iter().any(|it| it.source == source);
-    let caveat = |it: &crate::decide::clients::Told| it.source.caveat.filter(|_| is_used(it.source.name));
+    let caveat = |it: &Told| it.source.caveat.filter(|_| is_used(it.source.name));
     let odd = (ranking.odd_series > 0)
         .then(|| format!("{} series were left out: they hold values that cannot be measured", ranking.odd_series));
     told.iter().filter_map(caveat).map(str::to_owned).chain(odd).collect()

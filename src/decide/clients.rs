@@ -6,12 +6,14 @@
 //! client leaks ([`super::assess`] does) or acts; whoever stands out is named so that a person looks there first.
 
 mod rogue;
+mod server;
 mod tally;
 mod target;
 #[cfg(test)]
 mod tests;
 
 pub use rogue::{Habit, Rogue};
+pub use server::Server;
 pub use target::means;
 
 use std::{collections::BTreeMap, time::Duration};

@@ -19,13 +19,13 @@ use kube::{Api, Client, api::ListParams};
 use crate::{
     decide::{
         Answer, Matrix, QueryFailure, Series, Subject, Target,
-        clients::{Owners, Told, is_known, pods as told_pods},
+        clients::{Owners, Server, Told, is_known, pods as told_pods},
         discover,
     },
     io::{pods, prometheus::Prometheus},
     signals::{
         Address, ClientSource, Destination, Figure, Scope, Signal, Toward, catalog, client_queries, client_sources,
-        range_query,
+        range_query, server_queries,
     },
 };
 
@@ -60,19 +60,46 @@ pub struct Question<'a> {
     pub now: Timestamp,
 }
 
-/// The addresses at which a Service is reached: its own, those outside of the cluster, and its endpoints'. `None`: there
-/// is no such Service.
+impl Question<'_> {
+    /// How far back, and at which steps.
+    fn times(&self) -> (Duration, Duration) {
+        (self.span, (self.span / POINTS).max(LEAST_STEP))
+    }
+}
+
+/// Where a Service is.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The addresses at which it is reached: its own, those outside of the cluster, and its endpoints'.
+    pub addresses: Vec<Address>,
+    /// The names of the pods behind it.
+    pub pods: BTreeSet<String>,
+}
+
+/// Where a Service is. `None`: there is no such Service.
 ///
 /// # Errors
 /// The API fails or refuses.
-pub async fn addresses(client: &Client, destination: &Destination) -> Result<Option<Vec<Address>>, kube::Error> {
+pub async fn place(client: &Client, destination: &Destination) -> Result<Option<Place>, kube::Error> {
     let services: Api<Service> = Api::namespaced(client.clone(), destination.namespace());
     let Some(service) = services.get_opt(destination.name()).await? else { return Ok(None) };
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), destination.namespace());
     let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={}", destination.name()));
-    let mut addresses = of_spec(&service);
-    addresses.extend(slices.list(&of_service).await?.items.iter().flat_map(of_slice));
-    Ok(Some(addresses))
+    let mut place = Place { addresses: of_spec(&service), pods: BTreeSet::new() };
+    for slice in &slices.list(&of_service).await?.items {
+        place.addresses.extend(of_slice(slice));
+        let behind = slice.endpoints.iter().filter_map(|it| it.target_ref.as_ref());
+        let pods = behind.filter(|it| it.kind.as_deref() == Some("Pod")).filter_map(|it| it.name.clone());
+        place.pods.extend(pods);
+    }
+    Ok(Some(place))
+}
+
+/// The sockets of the pods behind a Service. `None` when there are none, or nobody counts them.
+pub async fn sockets(prometheus: &Prometheus, pods: &BTreeSet<String>, question: Question<'_>) -> Option<Server> {
+    let pods: Vec<String> = pods.iter().cloned().collect();
+    let queries = server_queries(question.destination.namespace(), &pods, question.times()).ok()?;
+    Server::of(&merged(prometheus, &queries, question.now).await.ok()?)
 }
 
 fn of_spec(service: &Service) -> Vec<Address> {
@@ -136,9 +163,10 @@ async fn ask_source(prometheus: &Prometheus, source: ClientSource, question: Que
     let mut answered = Answered { told: None, notes: Vec::new(), answered: false };
     let mut figures: BTreeMap<Figure, Matrix> = BTreeMap::new();
     for (figure, metric) in source.figures {
-        let step = (question.span / POINTS).max(LEAST_STEP);
-        let queries = client_queries(&source, metric, question.destination, question.within, (question.span, step));
+        let queries = client_queries(&source, metric, question.destination, question.within, question.times());
         let matrix = match queries {
+            // Nothing is known by which to ask.
+            Ok(queries) if queries.is_empty() => break,
             Ok(queries) => merged(prometheus, &queries, question.now).await.map_err(|it| it.to_string()),
             Err(why) => Err(why.to_string()),
         };
@@ -185,15 +213,13 @@ pub async fn owners(
 ) -> (Owners, Vec<String>) {
     let pods = told_pods(&asked.told, question.destination);
     let mut notes = Vec::new();
-    let mut owners = match (client, scope_of(&pods)) {
-        (Some(client), Some(scope)) => {
-            pods::targets(client, &pods::Owners::default(), &scope, None, "").await.map(owned).unwrap_or_else(|why| {
-                notes.push(format!("the Kubernetes API does not say who owns the pods: {why}"));
-                Owners::new()
-            })
+    let mut owners = Owners::new();
+    if let (Some(client), Some(scope)) = (client, scope_of(&pods)) {
+        match pods::targets(client, &pods::Owners::default(), &scope, None, "").await {
+            Ok(targets) => owners = owned(targets),
+            Err(why) => notes.push(format!("the Kubernetes API does not say who owns the pods: {why}")),
         }
-        _ => Owners::new(),
-    };
+    }
     let unknown: Vec<(String, String)> = pods.into_iter().filter(|it| !owners.contains_key(it)).collect();
     if let Some(scope) = scope_of(&unknown) {
         owners.extend(owners_by_metrics(prometheus, &unknown, &scope, question.now).await);

@@ -127,7 +127,10 @@ const ISTIO: &[(Figure, Metric)] = &[
     (Figure::Closed, metric(&["istio_tcp_connections_closed_total"], BY_CLIENT)),
 ];
 
-const SOCKETS: &[(Figure, Metric)] = &[(Figure::Held, metric(&["container_sockets"], catalog::CONTAINERS))];
+const SOCKETS: &[(Figure, Metric)] = &[(Figure::Held, CONTAINER_SOCKETS)];
+
+/// All sockets of a container, whoever opened them.
+pub(super) const CONTAINER_SOCKETS: Metric = metric(&["container_sockets"], catalog::CONTAINERS);
 
 /// Labels in which the series of one Linkerd proxy differ.
 const LINKERD_PARTS: &[&str] = &[

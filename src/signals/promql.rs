@@ -21,7 +21,7 @@ use promql_parser::{
     },
 };
 
-pub use clients::client_queries;
+pub use clients::{client_queries, server_queries};
 
 use super::{MatchOp, Naming, Query, Source, naming::POD_PATH};
 

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use super::Report;
 use crate::{
     api::print_duration,
-    decide::clients::{Client, Habit, Rogue},
+    decide::clients::{Client, Habit, Ranking, Rogue, Server},
 };
 
 /// Notes longer than this are broken, columns.
@@ -15,7 +15,7 @@ const WIDTH: usize = 100;
 
 /// All of it, with the first `top` clients.
 pub fn text(report: &Report, top: usize) -> String {
-    let Report { service, since_seconds, ranking, notes } = report;
+    let Report { service, since_seconds, server, ranking, notes } = report;
     let since = print_duration(Duration::from_secs(*since_seconds));
     let mut text = if ranking.clients.is_empty() {
         format!("{service}: no client is known. No source has connections to it in the last {since}.\n")
@@ -32,11 +32,15 @@ pub fn text(report: &Report, top: usize) -> String {
             more => format!("and {more} more\n"),
         };
         let verdict = verdict(&ranking.clients, ranking.rogue);
+        let held = if ranking.clients.iter().any(|it| it.exact) { "connections" } else { "sockets" };
         format!(
-            "{service}: {:.0} connections held by {count}{grows}, in the last {since}\n\n{rows}{hidden}\n{verdict}",
+            "{service}: {:.0} {held} held by {count}{grows}, in the last {since}\n\n{rows}{hidden}\n{verdict}",
             ranking.held
         )
     };
+    if let Some(server) = server {
+        text += &format!("\n{}\n", wrapped(&of_server(server, ranking)));
+    }
     for note in notes {
         let _ = writeln!(text, "\n{}", wrapped(&format!("note: {note}")));
     }
@@ -87,6 +91,21 @@ fn verdict(clients: &[Client], rogue: Option<Rogue>) -> String {
     };
     let stands_out = wrapped(&format!("{} stands out: {habit}.", name(client)));
     format!("{stands_out}\n{}\n", next(client, habit))
+}
+
+/// Whether the server's own sockets tell the same story.
+fn of_server(server: &Server, ranking: &Ranking) -> String {
+    let Server { sockets, growth_per_hour, .. } = *server;
+    let grows = growth_per_hour.map_or_else(String::new, |it| format!(", {:+.0} per hour", it.round() + 0.0));
+    let told = ranking.clients.iter().filter(|it| it.exact).filter_map(|it| it.growth_per_hour).reduce(|a, b| a + b);
+    let missing = match server.misses_somebody(told) {
+        true => {
+            " The clients above do not account for that rise: somebody is missing among them, perhaps because his \
+                 metrics are not scraped"
+        }
+        false => "",
+    };
+    format!("The server's own pods have {sockets:.0} sockets{grows}.{missing}").trim_end_matches('.').to_owned() + "."
 }
 
 /// What to do next: the line of code, or first the pod.

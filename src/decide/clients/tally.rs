@@ -53,12 +53,11 @@ pub fn tally(told: &Told, destination: &Destination) -> (BTreeMap<Who, Tally>, u
             // Two tellings of one container are not added up; the fuller one is believed.
             let size = |it: &&Vec<&Series>| it.iter().map(|it| it.samples.len()).sum::<usize>();
             for series in tellings.values().max_by_key(size).into_iter().flatten() {
-                match clean(&series.samples) {
-                    Ok(samples) => {
-                        gathered.entry(who.clone()).or_default().entry(*figure).or_default().add(&samples, start)
-                    }
-                    Err(_) => odd += 1,
-                }
+                let Ok(samples) = clean(&series.samples) else {
+                    odd += 1;
+                    continue;
+                };
+                gathered.entry(who.clone()).or_default().entry(*figure).or_default().add(&samples, start);
             }
         }
     }
@@ -124,13 +123,12 @@ impl Sum {
 /// The labels by which one telling of a figure is told from another.
 type Telling<'a> = Vec<(&'a str, &'a str)>;
 
-/// The series about the destination by client and container, and within that by telling.
-fn sorted<'a>(
-    source: &ClientSource,
-    series: &'a [Series],
-    destination: &Destination,
-) -> BTreeMap<(Who, Option<&'a str>), BTreeMap<Telling<'a>, Vec<&'a Series>>> {
-    let mut sorted: BTreeMap<(Who, Option<&str>), BTreeMap<Telling<'_>, Vec<&Series>>> = BTreeMap::new();
+/// Series by client and container, and within that by telling.
+type Sorted<'a> = BTreeMap<(Who, Option<&'a str>), BTreeMap<Telling<'a>, Vec<&'a Series>>>;
+
+/// The series about the destination.
+fn sorted<'a>(source: &ClientSource, series: &'a [Series], destination: &Destination) -> Sorted<'a> {
+    let mut sorted = Sorted::new();
     for one in series {
         let Some((who, container)) = whom(source, one) else { continue };
         let namespace = match &who {

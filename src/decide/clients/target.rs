@@ -72,8 +72,9 @@ fn is_name(host: &str, namespace: &str, destination: &Destination) -> bool {
     let labels: Vec<&str> = host.trim_end_matches('.').split('.').collect();
     match labels.as_slice() {
         [service] => *service == wanted && namespace == its_namespace,
-        [service, of] | [service, of, "svc", ..] => *service == wanted && *of == its_namespace,
-        [_, service, of, "svc", ..] => *service == wanted && *of == its_namespace,
+        [service, of] | [service, of, "svc", ..] | [_, service, of, "svc", ..] => {
+            *service == wanted && *of == its_namespace
+        }
         _ => false,
     }
 }

@@ -12,7 +12,9 @@ use promql_parser::{
 };
 
 use super::{InvalidQuery, ParsedOp, Scope, named, parsed, parsed_query, regex_matcher};
-use crate::signals::{ClientNaming, ClientSource, Destination, Metric, Naming, Toward};
+use crate::signals::{
+    ClientNaming, ClientSource, Destination, Labels, Metric, Naming, Toward, clients::CONTAINER_SOCKETS,
+};
 
 /// Addresses in one query: with IPv6 it stays within the longest text that a backend reads.
 const ADDRESSES: usize = 100;
@@ -30,20 +32,41 @@ pub fn client_queries(
     (span, step): (Duration, Duration),
 ) -> Result<Vec<String>, InvalidQuery> {
     let within = within.map(|it| clients_in(&source.client, it));
-    let text = |pins: Vec<Matcher>| {
-        let (name, mut all) = named(metric.names);
-        all.extend(metric.matchers.iter().map(|(label, op, value)| Matcher::new(parsed(*op), label, value)));
-        all.extend(pins);
-        all.extend(within.clone());
-        let selector = Expr::VectorSelector(VectorSelector::new(name, Matchers::new(all)));
-        let over_time =
-            SubqueryExpr { expr: Box::new(selector), offset: None, at: None, range: span, step: Some(step) };
-        let text = Expr::Subquery(over_time).to_string();
-        parsed_query(&text).map(|_| text)
-    };
-    let pins = pins(source.toward, destination);
     // What is pinned by no Service must be pinned by namespaces.
-    pins.into_iter().filter(|it| !it.is_empty() || within.is_some()).map(text).collect()
+    let pinned = pins(source.toward, destination).into_iter().filter(|it| !it.is_empty() || within.is_some());
+    pinned.map(|pins| over_time(metric, pins.into_iter().chain(within.clone()), (span, step))).collect()
+}
+
+/// The queries that read the sockets of a server's own pods, in the same way.
+///
+/// # Errors
+/// As [`client_queries`].
+pub fn server_queries(
+    namespace: &str,
+    pods: &[String],
+    times: (Duration, Duration),
+) -> Result<Vec<String>, InvalidQuery> {
+    let labels = Labels::default();
+    let query = |pods: &[String]| {
+        let pins = [Matcher::new(ParsedOp::Equal, &labels.namespace, namespace), any_of(&labels.pod, pods.to_vec())];
+        over_time(&CONTAINER_SOCKETS, pins.into_iter(), times)
+    };
+    pods.chunks(ADDRESSES).map(query).collect()
+}
+
+/// The value of a metric at every multiple of `step` in the last `span`.
+fn over_time(
+    metric: &Metric,
+    pins: impl Iterator<Item = Matcher>,
+    (span, step): (Duration, Duration),
+) -> Result<String, InvalidQuery> {
+    let (name, mut all) = named(metric.names);
+    all.extend(metric.matchers.iter().map(|(label, op, value)| Matcher::new(parsed(*op), label, value)));
+    all.extend(pins);
+    let selector = Expr::VectorSelector(VectorSelector::new(name, Matchers::new(all)));
+    let steps = SubqueryExpr { expr: Box::new(selector), offset: None, at: None, range: span, step: Some(step) };
+    let text = Expr::Subquery(steps).to_string();
+    parsed_query(&text).map(|_| text)
 }
 
 /// The matchers that pin a selector to the Service, one list for each query.
@@ -83,7 +106,7 @@ fn clients_in(client: &ClientNaming, scope: &Scope) -> Matcher {
         }
         ClientNaming::Pod(naming) => scope.matcher(naming),
         ClientNaming::Workload { namespace, .. } => {
-            let labels = crate::signals::Labels { namespace: (*namespace).to_owned(), ..Default::default() };
+            let labels = Labels { namespace: (*namespace).to_owned(), ..Labels::default() };
             scope.matcher(&Naming::from(labels))
         }
     }
@@ -122,11 +145,13 @@ mod tests {
     #[test]
     fn a_source_that_knows_addresses_only_is_asked_nothing_without_one() {
         assert!(queries(1, &users(&[]), &[]).is_empty() && queries(2, &users(&[]), &[]).is_empty());
+        let (by_path, at) = (r#"container_id=~"/k8s(-cronjob)?/(shop)/.+""#, r#"~".?10.96.7.20.?:.+|.?fd00::1.?:.+""#);
         assert_eq!(
             queries(1, &users(&["10.96.7.20:443", "fd00::1"]), &["shop"]),
-            ["destination", "actual_destination"].map(|label| format!(
-                r#"container_net_tcp_active_connections{{{label}=~".?10.96.7.20.?:.+|.?fd00::1.?:.+",container_id=~"/k8s(-cronjob)?/(shop)/.+"}}[1h:1m]"#
-            ))
+            [
+                format!("container_net_tcp_active_connections{{{by_path},destination={at}}}[1h:1m]"),
+                format!("container_net_tcp_active_connections{{actual_destination={at},{by_path}}}[1h:1m]"),
+            ]
         );
         assert_eq!(
             queries(2, &users(&["10.96.7.20"]), &[]),
@@ -139,13 +164,13 @@ mod tests {
         assert_eq!(
             queries(3, &users(&[]), &["web", "shop"]),
             [
-                r#"istio_tcp_connections_opened_total{reporter="source",destination_service_name="users",destination_service_namespace="shop",source_workload_namespace=~"shop|web"}[1h:1m]"#
+                r#"istio_tcp_connections_opened_total{destination_service_name="users",destination_service_namespace="shop",reporter="source",source_workload_namespace=~"shop|web"}[1h:1m]"#
             ]
         );
         assert_eq!(
             queries(4, &users(&[]), &[]),
             [
-                r#"tcp_open_connections{direction="outbound",peer="dst",dst_service="users",dst_namespace="shop"}[1h:1m]"#
+                r#"tcp_open_connections{direction="outbound",dst_namespace="shop",dst_service="users",peer="dst"}[1h:1m]"#
             ]
         );
     }
@@ -157,6 +182,20 @@ mod tests {
             queries(5, &users(&[]), &["shop"]),
             [r#"container_sockets{container!="",container!="POD",namespace="shop"}[1h:1m]"#]
         );
+    }
+
+    #[test]
+    fn a_server_s_own_sockets_are_asked_for_by_its_pods() {
+        let times = (Duration::from_secs(3_600), Duration::from_secs(60));
+        let asked = |pods: &[&str]| {
+            let pods: Vec<String> = pods.iter().map(|it| (*it).to_owned()).collect();
+            server_queries("shop", &pods, times).expect("PromQL")
+        };
+        assert_eq!(
+            asked(&["users-0", "users-1"]),
+            [r#"container_sockets{container!="",container!="POD",namespace="shop",pod=~"users-0|users-1"}[1h:1m]"#]
+        );
+        assert!(asked(&[]).is_empty());
     }
 
     #[test]
