@@ -1,6 +1,8 @@
 //! The ranking of clients on pages of metrics in exactly the exporters' formats (`tests/pages/`): each source alone
 //! finds the same rogue, and together each client is told of once. Beside it, the command as people run it.
 
+#[path = "clients/cluster.rs"]
+mod cluster;
 #[path = "clients/page.rs"]
 mod page;
 #[path = "clients/wire.rs"]

@@ -5,13 +5,13 @@ use std::process::{Command, Output};
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use grpc_hygiene::decide::Series;
+use grpc_hygiene::decide::{Sample, Series};
 use promql_parser::parser::{Expr, VectorSelector, parse};
 use serde_json::{Value, json};
 
 #[path = "../prometheus/fake.rs"]
 #[expect(dead_code, reason = "the client's own tests use more of it")]
-mod fake;
+pub mod fake;
 
 use self::fake::{Asked, Fake, json as answer, serve};
 use super::page;
@@ -20,7 +20,7 @@ use super::page;
 fn owners() -> Vec<Series> {
     let series = |labels: &[(&str, &str)]| Series {
         labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        samples: vec![grpc_hygiene::decide::Sample { at: page::END as f64, value: 1.0 }],
+        samples: vec![Sample { at: page::END as f64, value: 1.0 }],
     };
     let of_pod = |pod: &str| {
         let owner = [("owner_kind", "ReplicaSet"), ("owner_name", "orders-5967f54959")];
@@ -37,7 +37,7 @@ fn owners() -> Vec<Series> {
 }
 
 /// A metrics backend that holds these series and understands selectors.
-async fn backend(held: Vec<Series>) -> Fake {
+pub async fn backend(held: Vec<Series>) -> Fake {
     serve(move |asked: Asked| {
         let reply = match asked.form.get("query").map(String::as_str) {
             Some("vector(1)") => one(),
@@ -80,17 +80,33 @@ fn selector(expr: Expr) -> VectorSelector {
 }
 
 async fn run(fake: &Fake, arguments: &[&str]) -> (Option<i32>, String, String) {
+    run_with(fake, "/nowhere", arguments).await
+}
+
+/// Runs the command with a kubeconfig: how it ends, and what it prints.
+pub async fn run_with(fake: &Fake, kubeconfig: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let kubeconfig = kubeconfig.to_owned();
     let url = fake.url.clone();
     let arguments: Vec<String> = arguments.iter().map(|it| (*it).to_owned()).collect();
     let run = move || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_grpc-hygiene"));
         command.arg("clients").args(arguments).args(["--prometheus", &url]);
-        command.env("KUBECONFIG", "/nowhere").env_remove("KUBERNETES_SERVICE_HOST");
+        command.env("KUBECONFIG", &kubeconfig).env_remove("KUBERNETES_SERVICE_HOST");
         command.output().expect("it runs")
     };
     let Output { status, stdout, stderr } = tokio::task::spawn_blocking(run).await.expect("it ends");
     let text = |it: Vec<u8>| String::from_utf8(it).expect("UTF-8");
     (status.code(), text(stdout), text(stderr))
+}
+
+/// The sockets of a pod, which rise by so many each minute.
+pub fn sockets(pod: &str, slope: f64) -> Series {
+    let labels = [("__name__", "container_sockets"), ("namespace", "shop"), ("pod", pod), ("container", "app")];
+    let sample = |n: i64| Sample { at: (page::START + 60 * n) as f64, value: (30.0 + slope * n as f64).round() };
+    Series {
+        labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        samples: (0..61).map(sample).collect(),
+    }
 }
 
 #[tokio::test]
@@ -142,17 +158,6 @@ async fn only_clients_of_the_namespaces_that_are_named_are_asked_for() {
 
 #[tokio::test]
 async fn sockets_are_the_last_resort_and_say_that_they_know_no_target() {
-    let sockets = |pod: &str, slope: f64| Series {
-        labels: [("__name__", "container_sockets"), ("namespace", "shop"), ("pod", pod), ("container", "app")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
-        samples: (0..61)
-            .map(|n| grpc_hygiene::decide::Sample {
-                at: (page::START + 60 * n) as f64,
-                value: (30.0 + slope * n as f64).round(),
-            })
-            .collect(),
-    };
     let fake = backend(vec![sockets("users-0", 0.0), sockets("orders-1", 5.0)]).await;
     let (code, out, _) = run(&fake, &["users", "-n", "shop", "--offline"]).await;
     assert_eq!(code, Some(1), "{out}");
