@@ -165,6 +165,15 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_s_own_labels_do_not_select_the_pods_that_it_tells_of() {
+        let agent = [("container_id", "/k8s/shop/orders-1/app"), ("namespace", "coroot"), ("app", "agent")];
+        let own = [("namespace", "shop"), ("pod", "orders-1"), ("container", "app"), ("app", "orders")];
+        let answers = [answer(Signal::Calls, 0, &own, 1.0), answer(Signal::OpenConnections, 1, &agent, 1.0)];
+        let selected = |app: &str| targets(&answers, Some(&selector("app", app))).len();
+        assert_eq!((selected("orders"), selected("agent")), (1, 0));
+    }
+
+    #[test]
     fn start_and_limit_are_read_from_series() {
         let labels = [("namespace", "shop"), ("pod", "orders-1"), ("container", "app")];
         let answers = [
