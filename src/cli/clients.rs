@@ -68,7 +68,7 @@ pub async fn clients(args: &ClientsArgs) -> anyhow::Result<ExitCode> {
     let namespace = args.namespace.clone().or(cluster.namespace);
     let namespace = namespace.context("--namespace: name the Service's; there is no kubeconfig that says which")?;
     let destination = Destination::new(&namespace, &args.service)?.with_addresses(given);
-    let Place { addresses, pods } = resolved(&destination, cluster.client.as_ref(), &mut notes).await?;
+    let Place { addresses, pods, .. } = resolved(&destination, cluster.client.as_ref(), &mut notes).await?;
     let destination = destination.with_addresses(addresses);
     if destination.addresses().is_empty() {
         notes.push(format!(
@@ -160,7 +160,11 @@ async fn resolved(
 ) -> anyhow::Result<Place> {
     let Some(client) = client else { return Ok(Place::default()) };
     match place(client, destination).await {
-        Ok(Some(place)) => Ok(place),
+        Ok(Some(place)) => {
+            let only = |why: &String| format!("of {destination} only the endpoints' addresses are known: {why}");
+            notes.extend(place.withheld.as_ref().map(only));
+            Ok(place)
+        }
         Ok(None) => bail!("there is no Service {} in namespace {}", destination.name(), destination.namespace()),
         Err(why) => {
             notes.push(format!("the Kubernetes API does not say where {destination} is: {why}"));

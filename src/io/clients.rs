@@ -74,6 +74,8 @@ pub struct Place {
     pub addresses: Vec<Address>,
     /// The names of the pods behind it.
     pub pods: BTreeSet<String>,
+    /// Why its own addresses are not among them: the operator itself may read EndpointSlices, and no Services.
+    pub withheld: Option<String>,
 }
 
 /// Where a Service is. `None`: there is no such Service.
@@ -82,10 +84,15 @@ pub struct Place {
 /// The API fails or refuses.
 pub async fn place(client: &Client, destination: &Destination) -> Result<Option<Place>, kube::Error> {
     let services: Api<Service> = Api::namespaced(client.clone(), destination.namespace());
-    let Some(service) = services.get_opt(destination.name()).await? else { return Ok(None) };
+    let mut place = Place::default();
+    match services.get_opt(destination.name()).await {
+        Ok(Some(service)) => place.addresses = of_spec(&service),
+        Ok(None) => return Ok(None),
+        Err(kube::Error::Api(why)) if why.code == 403 => place.withheld = Some(why.message.clone()),
+        Err(why) => return Err(why),
+    }
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), destination.namespace());
     let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={}", destination.name()));
-    let mut place = Place { addresses: of_spec(&service), pods: BTreeSet::new() };
     for slice in &slices.list(&of_service).await?.items {
         place.addresses.extend(of_slice(slice));
         let behind = slice.endpoints.iter().filter_map(|it| it.target_ref.as_ref());

@@ -113,6 +113,16 @@ async fn an_api_that_refuses_is_done_without_and_a_service_that_is_not_there_is_
     assert!(out.contains("note: the Kubernetes API does not say where shop/users is"), "{out}");
     assert!(out.contains("kubectl -n shop get pods\n  grpc-hygiene blame POD -n shop"), "{out}");
 
+    let slices_only = |asked: Asked| async move {
+        if asked.path.contains("/services/") { status(403, "Forbidden") } else { cluster(&asked.path) }
+    };
+    let api = serve(slices_only).await;
+    let fake = backend(page::coroot()).await;
+    let config = kubeconfig(&api, "slices");
+    let (code, out, err) = run_with(&fake, config.to_str().expect("a path"), &["users"]).await;
+    assert_eq!(code, Some(1), "Coroot knows the endpoints: {out}{err}");
+    assert!(out.contains("note: of shop/users only the endpoints' addresses are known: Forbidden"), "{out}");
+
     let api = serve(|_| async { status(404, "NotFound") }).await;
     let config = kubeconfig(&api, "absent");
     let (code, _, err) = run_with(&fake, config.to_str().expect("a path"), &["users"]).await;
