@@ -8,29 +8,36 @@ use super::Output;
 
 /// Shown below the flags.
 pub(super) const HELP: &str = "\
-Each client is told of by one source, the best that knows it: gRPC's own metrics by target, Coroot, the proxies of
-Linkerd and Istio, and last the kubelet's sockets, which know no target. The clients that had most connections in the
-whole time come first:
+Each client is told of by one source, the best that knows it: gRPC's own metrics by target, Coroot,
+the proxies of Linkerd and Istio, and last the kubelet's sockets, which know no target. The clients
+that had most connections in the whole time come first:
 
   HELD        connections open now
   OPENED/H    connections opened per hour
   GROWTH/H    by how many the connections held rise per hour
-  CALLS/CONN  calls for each connection opened; a client that shares its channel has thousands
+  CALLS/CONN  calls for each connection opened; thousands for a client that shares its channel
   SHARE       its share of all connections held
 
-Coroot and Linkerd know addresses, not names: they are read from the Service and its EndpointSlices, or given with
---address.
+Coroot and Linkerd know addresses, not names: they are read from the Service and its
+EndpointSlices, or given with --address.
 
 Exit codes:
   0  the clients were printed, and nobody stands out
-  1  somebody stands out: its connections rise, or it opens or holds many times more than any other
+  1  somebody stands out: its connections rise, or it opens or holds many times more than others
   2  the question was wrong, or no client is known
 
 Examples:
   grpc-hygiene clients users -n shop --prometheus http://localhost:9090
+
+  # The last six hours, with credentials from the operator's configuration
   grpc-hygiene clients users -n shop --since 6h --top 3 --config /etc/grpc-hygiene/config.yaml
-  grpc-hygiene clients users -n shop --offline --address 10.96.7.20:443 --prometheus http://localhost:9090
-  grpc-hygiene clients users -n shop --from web --from jobs --prometheus http://localhost:9090 -o json";
+
+  # Without a Kubernetes API
+  export GRPC_HYGIENE_PROMETHEUS=http://localhost:9090
+  grpc-hygiene clients users -n shop --offline --address 10.96.7.20:443
+
+  # Clients of two namespaces, for a script
+  grpc-hygiene clients users -n shop --from web --from jobs -o json";
 
 /// Flags of `clients`.
 #[derive(Clone, Debug, Fields)]

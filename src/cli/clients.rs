@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     api::parse_duration,
     args::{ClientsArgs, Output},
-    decide::clients::{Ranking, Server, Told, rank},
+    decide::clients::{Known, Ranking, Server, Told, rank},
     io::{
         clients::{Place, Question, ask, owners, place, sockets},
         config::Config,
@@ -83,7 +83,8 @@ pub async fn clients(args: &ClientsArgs) -> anyhow::Result<ExitCode> {
     }
     let (owners, doubts) = owners(cluster.client.as_ref(), &prometheus, &asked, question).await;
     notes.extend(asked.notes.iter().cloned().chain(doubts));
-    let ranking = rank(&asked.told, &destination, &owners, span);
+    let known = Known { destination: &destination, behind: &pods, owners: &owners };
+    let ranking = rank(&asked.told, known, span);
     let server = sockets(&prometheus, &pods, question).await;
     notes.extend(caveats(&ranking, &asked.told));
     let report = Report { service: destination.to_string(), since_seconds: span.as_secs(), server, ranking, notes };
@@ -133,21 +134,18 @@ impl Cluster {
         if args.offline {
             return Self::default();
         }
-        let without = |why: String| Self {
+        let without = |why: &str| Self {
             notes: vec![format!("no Kubernetes cluster was asked ({why}): owners and addresses may be missing")],
             ..Self::default()
         };
-        let mut config = match KubeConfig::infer().await {
-            Ok(config) => config,
-            Err(why) => return without(why.to_string()),
-        };
+        let Ok(mut config) = KubeConfig::infer().await else { return without("none is configured") };
         config.connect_timeout = Some(PATIENCE);
         config.read_timeout = Some(PATIENCE);
         config.default_retry = false;
         let namespace = Some(config.default_namespace.clone());
         match Client::try_from(config) {
             Ok(client) => Self { client: Some(client), namespace, notes: Vec::new() },
-            Err(why) => Self { namespace, ..without(why.to_string()) },
+            Err(why) => Self { namespace, ..without(&why.to_string()) },
         }
     }
 }

@@ -16,7 +16,10 @@ pub use rogue::{Habit, Rogue};
 pub use server::Server;
 pub use target::means;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -25,7 +28,7 @@ use crate::{
         Matrix, Sample, Workload, lineage,
         stats::{self, Trend},
     },
-    signals::{ClientSource, Destination, Figure},
+    signals::{ClientSource, Destination, Figure, Toward},
 };
 use tally::{Tally, Who, tally};
 
@@ -127,14 +130,32 @@ pub fn pods(told: &[Told], destination: &Destination) -> Vec<(String, String)> {
     pods
 }
 
+/// What is known besides the series.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The Service.
+    pub destination: &'a Destination,
+    /// The names of the pods behind it. Empty: not known.
+    pub behind: &'a BTreeSet<String>,
+    /// Who owns the clients' pods.
+    pub owners: &'a Owners,
+}
+
 /// Ranks the clients of a destination by what was told of them in the last `span`. `told` is in order of preference.
+///
+/// Where no target is known the server's own pods are left out, and if they are not known either, nobody is accused: it
+/// might be the server itself.
 #[must_use]
-pub fn rank(told: &[Told], destination: &Destination, owners: &Owners, span: Duration) -> Ranking {
-    let hours = span.as_secs_f64() / 3_600.0;
+pub fn rank(told: &[Told], known: Known<'_>, span: Duration) -> Ranking {
+    let Known { destination, behind, owners } = known;
     let mut odd_series = 0;
     let mut tally = |it: &Told| {
-        let (tallies, odd) = tally(it, destination);
+        let (mut tallies, odd) = tally(it, destination);
         odd_series += odd;
+        if it.source.toward == Toward::Unknown {
+            let serves = |who: &Who| matches!(who, Who::Pod { namespace, pod } if namespace == destination.namespace() && behind.contains(pod));
+            tallies.retain(|who, _| !serves(who));
+        }
         tallies
     };
     let tallies: Vec<BTreeMap<Who, Tally>> = told.iter().map(&mut tally).collect();
@@ -142,7 +163,7 @@ pub fn rank(told: &[Told], destination: &Destination, owners: &Owners, span: Dur
     let mut best: BTreeMap<Key, Client> = BTreeMap::new();
     for (told, tallies) in told.iter().zip(&tallies) {
         for (key, members) in by_client(tallies, owners, &workloads) {
-            let client = client(&told.source, &key, &members, reach(tallies), hours);
+            let client = client(&told.source, &key, &members, reach(tallies));
             let known = best.get(&key);
             if known.is_none_or(|it| is_better(&client, it)) {
                 let kind = client.kind.clone().or_else(|| known?.kind.clone());
@@ -150,7 +171,9 @@ pub fn rank(told: &[Told], destination: &Destination, owners: &Owners, span: Dur
             }
         }
     }
-    ranking(best.into_values().collect(), odd_series, hours)
+    let mut ranking = ranking(best.into_values().collect(), odd_series);
+    ranking.rogue = rogue::find(&ranking.clients, span.as_secs_f64() / 3_600.0, !behind.is_empty());
+    ranking
 }
 
 /// Whether a later source tells more of a client than an earlier one.
@@ -207,7 +230,7 @@ fn owner_by_name(namespace: &str, pod: &str, workload: &Who) -> Option<String> {
 }
 
 /// What is known of one client by one source.
-fn client(source: &ClientSource, key: &Key, members: &[Member<'_>], (start, end): (f64, f64), hours: f64) -> Client {
+fn client(source: &ClientSource, key: &Key, members: &[Member<'_>], (start, end): (f64, f64)) -> Client {
     let known = |of: fn(&Tally) -> Option<f64>| members.iter().filter_map(|it| of(it.tally)).reduce(|a, b| a + b);
     let (opened, calls) = (known(|it| it.opened), known(|it| it.calls));
     let holder = |it: &Member<'_>| {
@@ -227,7 +250,7 @@ fn client(source: &ClientSource, key: &Key, members: &[Member<'_>], (start, end)
         source: source.name,
         exact: source.caveat.is_none(),
         held: members.iter().filter_map(|it| it.tally.held_at(end)).sum(),
-        opened_per_hour: opened.map(|it| it / hours),
+        opened_per_hour: opened.filter(|_| end > start).map(|it| it / (end - start) * 3_600.0),
         growth_per_hour: of_all.map(|it| it.slope.per_second * 3_600.0),
         calls_per_connection: calls.zip(opened).filter(|(_, it)| *it > 0.0).map(|(calls, opened)| calls / opened),
         share: 0.0,
@@ -258,7 +281,7 @@ fn reach(tallies: &BTreeMap<Who, Tally>) -> (f64, f64) {
     (times().fold(f64::INFINITY, f64::min), times().fold(f64::NEG_INFINITY, f64::max))
 }
 
-fn ranking(mut clients: Vec<Client>, odd_series: usize, hours: f64) -> Ranking {
+fn ranking(mut clients: Vec<Client>, odd_series: usize) -> Ranking {
     let held: f64 = clients.iter().map(|it| it.held).sum();
     for client in &mut clients {
         client.share = if held > 0.0 { client.held / held } else { 0.0 };
@@ -270,6 +293,5 @@ fn ranking(mut clients: Vec<Client>, odd_series: usize, hours: f64) -> Ranking {
         (b.exact.cmp(&a.exact)).then(weight(b).total_cmp(&weight(a))).then_with(|| names(a).cmp(&names(b)))
     });
     let growth_per_hour = clients.iter().filter_map(|it| it.growth_per_hour).reduce(|a, b| a + b);
-    let rogue = rogue::find(&clients, hours);
-    Ranking { clients, held, growth_per_hour, rogue, odd_series }
+    Ranking { clients, held, growth_per_hour, rogue: None, odd_series }
 }

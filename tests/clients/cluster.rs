@@ -87,7 +87,7 @@ async fn the_api_says_where_the_service_is_and_who_owns_the_pods() {
     let (code, out, err) = run_with(&fake, config.to_str().expect("a path"), &["users"]).await;
     assert_eq!(code, Some(1), "{out}{err}");
     assert!(out.starts_with("shop/users: 643 connections held by 3 clients, +585 per hour"), "{out}");
-    assert!(out.contains("shop deployment/orders stands out: its connections rise by 585 per hour"), "{out}");
+    assert!(out.contains("shop deployment/orders stands out: what it holds rises by 585 per hour"), "{out}");
     assert!(out.contains("The server's own pods have 660 sockets, +600 per hour.\n"), "{out}");
     assert!(!out.contains("note:"), "nothing is missing: {out}");
 }

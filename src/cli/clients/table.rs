@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use super::Report;
 use crate::{
     api::print_duration,
-    decide::clients::{Client, Habit, Ranking, Rogue, Server},
+    decide::clients::{Client, Habit, Ranking, Server},
 };
 
 /// Notes longer than this are broken, columns.
@@ -31,7 +31,7 @@ pub fn text(report: &Report, top: usize) -> String {
             0 => String::new(),
             more => format!("and {more} more\n"),
         };
-        let verdict = verdict(&ranking.clients, ranking.rogue);
+        let verdict = verdict(ranking);
         let held = if ranking.clients.iter().any(|it| it.exact) { "connections" } else { "sockets" };
         format!(
             "{service}: {:.0} {held} held by {count}{grows}, in the last {since}\n\n{rows}{hidden}\n{verdict}",
@@ -41,8 +41,11 @@ pub fn text(report: &Report, top: usize) -> String {
     if let Some(server) = server {
         text += &format!("\n{}\n", wrapped(&of_server(server, ranking)));
     }
+    if !notes.is_empty() {
+        text += "\n";
+    }
     for note in notes {
-        let _ = writeln!(text, "\n{}", wrapped(&format!("note: {note}")));
+        let _ = writeln!(text, "{}", wrapped(&format!("note: {note}")));
     }
     text
 }
@@ -83,11 +86,17 @@ fn calls(each: f64) -> String {
     if each < 10.0 { format!("{each:.1}") } else { format!("{each:.0}") }
 }
 
-fn verdict(clients: &[Client], rogue: Option<Rogue>) -> String {
-    let Some((client, habit)) = rogue.and_then(|it| Some((clients.get(it.place)?, it.habit))) else {
-        return "Nobody stands out: no client's connections rise beyond doubt, and none opens or holds many times more \
-                than the others.\n"
-            .to_owned();
+fn verdict(ranking: &Ranking) -> String {
+    let rogue = ranking.rogue.as_ref().and_then(|it| Some((ranking.clients.get(it.place)?, it.habit)));
+    let Some((client, habit)) = rogue else {
+        let why = match ranking.clients.iter().any(|it| it.exact) {
+            true => {
+                "no client's connections rise beyond doubt and by most, and none opens or holds many times more than \
+                 the others"
+            }
+            false => "what is known of them is not enough to accuse anybody",
+        };
+        return wrapped(&format!("Nobody stands out: {why}.")) + "\n";
     };
     let stands_out = wrapped(&format!("{} stands out: {habit}.", name(client)));
     format!("{stands_out}\n{}\n", next(client, habit))

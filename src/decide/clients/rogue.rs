@@ -21,9 +21,13 @@ const MOST: f64 = 0.5;
 const TIMES: f64 = 5.0;
 
 /// The client that stands out.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rogue {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
     /// Its place in the ranking, from 0.
     pub place: usize,
     /// By what.
@@ -61,7 +65,7 @@ impl fmt::Display for Habit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Grows { per_hour, others } => {
-                write!(f, "its connections rise by {per_hour:.0} per hour, those of all others by {others:.0}")
+                write!(f, "what it holds rises by {per_hour:.0} per hour, what all others hold by {others:.0}")
             }
             Self::Opens { per_hour, calls_each: Some(calls) } => {
                 write!(f, "it opens {per_hour:.0} connections per hour, one per {calls:.1} calls")
@@ -78,10 +82,16 @@ impl fmt::Display for Habit {
     }
 }
 
-/// Finds the one that stands out, if one does. A rise is asked for first: it is what does not end by itself.
-pub fn find(clients: &[Client], hours: f64) -> Option<Rogue> {
+/// Finds the one that stands out, if one does. A rise is asked for first: it is what does not end by itself. `blind`:
+/// whether somebody may be named whose target is not known.
+pub fn find(clients: &[Client], hours: f64, blind: bool) -> Option<Rogue> {
+    let rogue =
+        |place, it: &Client, habit| Rogue { namespace: it.namespace.clone(), name: it.name.clone(), place, habit };
     let who = |habit: &dyn Fn(usize, &Client) -> Option<Habit>| {
-        clients.iter().enumerate().find_map(|(place, it)| habit(place, it).map(|habit| Rogue { place, habit }))
+        let named = |(place, it): (usize, &Client)| {
+            (blind || it.exact).then(|| habit(place, it)).flatten().map(|by| rogue(place, it, by))
+        };
+        clients.iter().enumerate().find_map(named)
     };
     who(&|place, it| grows(clients, place, it, hours))
         .or_else(|| who(&|place, it| opens(clients, place, it, hours)))

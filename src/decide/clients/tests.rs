@@ -61,7 +61,11 @@ fn ranked(pods: &[Pod<'_>]) -> Ranking {
         let workload = Workload { namespace: "shop".into(), kind: "Deployment".into(), name };
         (("shop".to_owned(), it.name.to_owned()), workload)
     };
-    rank(&[told(pods)], &users(), &pods.iter().map(owner).collect(), HOUR)
+    ranked_by(&[told(pods)], &pods.iter().map(owner).collect())
+}
+
+fn ranked_by(told: &[Told], owners: &Owners) -> Ranking {
+    rank(told, Known { destination: &users(), behind: &BTreeSet::new(), owners }, HOUR)
 }
 
 fn flat(level: f64) -> impl Fn(f64) -> f64 {
@@ -148,7 +152,7 @@ fn a_pod_told_of_by_two_servers_is_counted_once() {
         copies.iter_mut().for_each(|it| drop(it.labels.insert("prometheus_replica".into(), "b".into())));
         matrix.series.extend(copies);
     }
-    assert_eq!(rank(&[twice], &users(), &Owners::new(), HOUR).held, 10.0);
+    assert_eq!(ranked_by(&[twice], &Owners::new()).held, 10.0);
 }
 
 #[test]
@@ -167,13 +171,13 @@ fn values_that_cannot_be_measured_are_left_out_and_counted() {
     if let Some(held) = told.figures.get_mut(&Figure::Held) {
         held.series[0].samples[3].value = f64::NAN;
     }
-    let ranking = rank(&[told], &users(), &Owners::new(), HOUR);
+    let ranking = ranked_by(&[told], &Owners::new());
     assert_eq!((ranking.odd_series, ranking.held), (1, 2.0));
 }
 
 #[test]
 fn nobody_told_is_nobody_ranked() {
-    let ranking = rank(&[], &users(), &Owners::new(), HOUR);
+    let ranking = ranked_by(&[], &Owners::new());
     assert!(ranking.clients.is_empty() && ranking.rogue.is_none() && ranking.growth_per_hour.is_none());
 }
 
@@ -188,4 +192,20 @@ fn a_server_whose_sockets_rise_more_than_its_clients_misses_somebody() {
     assert!(!suffers.misses_somebody(Some(585.0)));
     assert!(!sockets(&flat(50.0)).misses_somebody(None), "nothing rises");
     assert_eq!(Server::of(&Matrix::default()), None);
+}
+
+#[test]
+fn by_sockets_the_server_is_not_accused_of_its_own_clients_connections() {
+    let source = client_sources().pop().expect("sockets come last");
+    let series = vec![series("users-0", &[], &rising(50.0, 650.0)), series("orders-1", &[], &rising(10.0, 130.0))];
+    let figures = BTreeMap::from([(Figure::Held, Matrix { series, warnings: Vec::new() })]);
+    let told = [Told { source, figures }];
+    let ranked = |behind: &[&str]| {
+        let behind: BTreeSet<String> = behind.iter().map(|it| (*it).to_owned()).collect();
+        rank(&told, Known { destination: &users(), behind: &behind, owners: &Owners::new() }, HOUR)
+    };
+    let unknown = ranked(&[]);
+    assert_eq!((unknown.clients.len(), unknown.rogue), (2, None), "nobody knows which of them is the server");
+    let known = ranked(&["users-0"]);
+    assert_eq!((known.clients.len(), known.rogue.map(|it| it.name).as_deref()), (1, Some("orders-1")));
 }
