@@ -74,7 +74,7 @@ pub struct Place {
     pub addresses: Vec<Address>,
     /// The names of the pods behind it.
     pub pods: BTreeSet<String>,
-    /// Why its own addresses are not among them: the operator itself may read EndpointSlices, and no Services.
+    /// Why its own addresses are not among them: the operator itself may read `EndpointSlices`, and no Services.
     pub withheld: Option<String>,
 }
 
