@@ -13,7 +13,7 @@ mod promql;
 pub use clients::{ClientNaming, ClientSource, Figure, Metric, Toward, client_sources};
 pub use custom::{CustomSource, InvalidSource};
 pub use destination::{Address, Destination, InvalidDestination};
-pub use naming::{Naming, Whom, cron_job, namespace_of};
+pub use naming::{Naming, Whom, cron_job, namespace_of, whom_of};
 pub use promql::{InvalidQuery, Scope, bucket_query, client_queries, range_query, server_queries, verify};
 
 use serde::{Deserialize, Serialize};

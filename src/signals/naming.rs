@@ -87,11 +87,17 @@ pub fn cron_job<'a>(naming: &Naming, labels: &'a BTreeMap<String, String>) -> Op
     (!namespace.is_empty() && !job.is_empty()).then_some((namespace, job))
 }
 
-/// The namespace of the container that a series of the catalog is about.
+/// Whom a series of the catalog is about, for those who hold series and do not know of which source.
+#[must_use]
+pub fn whom_of(labels: &BTreeMap<String, String>) -> Option<Whom<'_>> {
+    Naming::Path(CONTAINER_ID).whom(labels).or_else(|| Naming::from(Labels::default()).whom(labels))
+}
+
+/// The namespace that a series of the catalog is about; it need not be about a pod.
 #[must_use]
 pub fn namespace_of(labels: &BTreeMap<String, String>) -> Option<&str> {
     let by_path = Naming::Path(CONTAINER_ID).whom(labels).map(|it| it.namespace);
-    by_path.or_else(|| labels.get(&Labels::default().namespace).map(String::as_str))
+    by_path.or_else(|| labels.get(&Labels::default().namespace).map(String::as_str).filter(|it| !it.is_empty()))
 }
 
 #[cfg(test)]
@@ -111,7 +117,7 @@ mod tests {
         ]);
         let whom = Naming::Path(CONTAINER_ID).whom(&labels);
         assert_eq!(whom, Some(Whom { namespace: "shop", pod: "orders-7d9f-abcde", container: Some("app") }));
-        assert_eq!(namespace_of(&labels), Some("shop"));
+        assert_eq!((whom_of(&labels), namespace_of(&labels)), (whom, Some("shop")));
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::{
     signals::{ClientNaming, ClientSource, Destination, Figure, Toward, cron_job},
 };
 
+/// A series that ended without saying so is still shown for so long, seconds: how far Prometheus looks back.
+const LINGERS: f64 = 300.0;
+
 /// Who holds connections, as a source names him.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
@@ -50,9 +53,7 @@ pub fn tally(told: &Told, destination: &Destination) -> (BTreeMap<Who, Tally>, u
         let start =
             matrix.series.iter().flat_map(|it| it.samples.first()).map(|it| it.at).fold(f64::INFINITY, f64::min);
         for ((who, _), tellings) in sorted(&told.source, &matrix.series, destination) {
-            // Two tellings of one container are not added up; the fuller one is believed.
-            let size = |it: &&Vec<&Series>| it.iter().map(|it| it.samples.len()).sum::<usize>();
-            for series in tellings.values().max_by_key(size).into_iter().flatten() {
+            for series in believed(tellings.into_values().collect()) {
                 let Ok(samples) = clean(&series.samples) else {
                     odd += 1;
                     continue;
@@ -62,6 +63,29 @@ pub fn tally(told: &Told, destination: &Destination) -> (BTreeMap<Who, Tally>, u
         }
     }
     (gathered.into_iter().map(|(who, sums)| (who, Tally::of(&sums))).collect(), odd)
+}
+
+/// Two tellings of one container at the same time are not added up: the fuller one is believed. One that begins when
+/// another has ended goes on with it: the pod came back under its name and has another address.
+fn believed(mut tellings: Vec<Vec<&Series>>) -> Vec<&Series> {
+    let reach = |of: &[&Series]| {
+        let times = || of.iter().flat_map(|it| &it.samples).map(|it| it.at);
+        (times().fold(f64::INFINITY, f64::min), times().fold(f64::NEG_INFINITY, f64::max))
+    };
+    let size = |of: &Vec<&Series>| of.iter().map(|it| it.samples.len()).sum::<usize>();
+    tellings.sort_by_key(|it| std::cmp::Reverse(size(it)));
+    let mut believed: Vec<Vec<&Series>> = Vec::new();
+    for telling in tellings {
+        let (first, last) = reach(&telling);
+        let apart = |other: &Vec<&Series>| {
+            let (from, to) = reach(other);
+            first > to - LINGERS || last < from + LINGERS
+        };
+        if believed.iter().all(apart) {
+            believed.push(telling);
+        }
+    }
+    believed.concat()
 }
 
 impl Tally {

@@ -156,6 +156,19 @@ fn a_pod_told_of_by_two_servers_is_counted_once() {
 }
 
 #[test]
+fn a_pod_that_comes_back_under_its_name_goes_on_as_the_same_client() {
+    let (before, after) =
+        (|share: f64| if share > 0.6 { -1.0 } else { 10.0 }, |share: f64| if share > 0.6 { 4.0 } else { -1.0 });
+    let mut twice = told(&[pod("sync-0", &before), pod("sync-0", &after)]);
+    for (matrix, n) in twice.figures.values_mut().flat_map(|it| it.series.iter_mut().enumerate().map(|(n, it)| (it, n)))
+    {
+        matrix.labels.insert("instance".into(), format!("10.0.0.{n}:80"));
+    }
+    let ranking = ranked_by(&[twice], &Owners::new());
+    assert_eq!((ranking.held, ranking.clients.len(), ranking.clients[0].pods.len()), (4.0, 1, 1));
+}
+
+#[test]
 fn a_pod_that_is_gone_holds_nothing_and_still_had_what_it_opened() {
     let (gone, two) = (|share: f64| if share > 0.5 { -1.0 } else { 50.0 }, flat(2.0));
     let ranking = ranked(&[pod("orders-1", &gone), pod("web-1", &two)]);
