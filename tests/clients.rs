@@ -84,10 +84,8 @@ fn row<'a>(name: &str, source: &'a str, pods: usize, held: f64) -> (String, &'a 
 fn assert_orders_grow_by(ranking: &Ranking, expected: f64) {
     let rogue = ranking.rogue.as_ref().expect("somebody stands out");
     assert_eq!((ranking.clients[rogue.place].name.as_str(), rogue.name.as_str()), ("orders", "orders"));
-    assert!(
-        matches!(rogue.habit, Habit::Grows { per_hour, others } if (per_hour - expected).abs() < 0.01 * expected && others < 1.0),
-        "{rogue:?}"
-    );
+    let Habit::Grows { per_hour, others } = rogue.habit else { panic!("not by a rise: {rogue:?}") };
+    assert!((per_hour - expected).abs() < 0.01 * expected && others < 1.0, "{rogue:?}");
 }
 
 #[test]

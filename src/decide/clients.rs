@@ -141,6 +141,15 @@ pub struct Known<'a> {
     pub owners: &'a Owners,
 }
 
+impl Known<'_> {
+    fn serves(&self, who: &Who) -> bool {
+        match who {
+            Who::Pod { namespace, pod } => namespace == self.destination.namespace() && self.behind.contains(pod),
+            Who::Workload { .. } => false,
+        }
+    }
+}
+
 /// Ranks the clients of a destination by what was told of them in the last `span`. `told` is in order of preference.
 ///
 /// Where no target is known the server's own pods are left out, and if they are not known either, nobody is accused: it
@@ -153,8 +162,7 @@ pub fn rank(told: &[Told], known: Known<'_>, span: Duration) -> Ranking {
         let (mut tallies, odd) = tally(it, destination);
         odd_series += odd;
         if it.source.toward == Toward::Unknown {
-            let serves = |who: &Who| matches!(who, Who::Pod { namespace, pod } if namespace == destination.namespace() && behind.contains(pod));
-            tallies.retain(|who, _| !serves(who));
+            tallies.retain(|who, _| !known.serves(who));
         }
         tallies
     };

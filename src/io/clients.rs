@@ -188,6 +188,10 @@ async fn ask_source(prometheus: &Prometheus, source: ClientSource, question: Que
             }
             Err(why) => {
                 answered.notes.push(format!("{} could not be asked for {}: {why}", source.name, metric.names[0]));
+                // Without what was closed, all that was ever opened would look as if it were held.
+                if *figure == Figure::Closed {
+                    figures.clear();
+                }
                 break;
             }
         }

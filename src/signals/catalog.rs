@@ -27,8 +27,8 @@ pub(super) const GRPC_LABELS: &[&str] = &[
 const MIDDLEWARE_LABELS: &[&str] = &["grpc_type", "grpc_service", "grpc_method", "grpc_code"];
 /// Labels that cAdvisor changes with every incarnation of a container.
 pub(super) const INCARNATION: &[&str] = &["id", "name", "image"];
-/// Labels of Coroot's node agent that split one container's figures, or change when another pod of the agent takes over.
-/// Its `namespace` and `job` are not among them: who writes such series elsewhere tells a story of his own.
+/// Labels of Coroot's node agent that split one container's figures, or change when another pod of the agent takes
+/// over. Its `namespace` and `job` are not among them: who writes such series elsewhere tells a story of his own.
 pub(super) const COROOT_LABELS: &[&str] = &["destination", "actual_destination", "instance", "pod", "node"];
 /// Leaves out cAdvisor's series about pods and cgroups.
 pub(super) const CONTAINERS: &[(&str, MatchOp, &str)] =

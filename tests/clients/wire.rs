@@ -199,3 +199,21 @@ async fn a_backend_that_refuses_every_query_is_an_error_and_not_an_empty_table()
     assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
     assert!(err.contains("Istio could not be asked for istio_tcp_connections_opened_total"), "{err}");
 }
+
+#[tokio::test]
+async fn what_was_opened_is_not_taken_for_held_when_nobody_says_what_was_closed() {
+    let held = page::istio();
+    let fake = serve(move |asked: Asked| {
+        let reply = match asked.form.get("query").map(String::as_str) {
+            Some("vector(1)") => one(),
+            Some(query) if query.contains("closed") => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            Some(query) => answer(found(query, &held).to_string()),
+            None => StatusCode::NOT_FOUND.into_response(),
+        };
+        async move { reply }
+    })
+    .await;
+    let (code, out, _) = run(&fake, &["users", "-n", "shop", "--offline"]).await;
+    assert_eq!(code, Some(2), "{out}");
+    assert!(out.contains("note: Istio could not be asked for istio_tcp_connections_closed_total"), "{out}");
+}

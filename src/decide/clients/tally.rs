@@ -1,5 +1,5 @@
-//! From what one source told to figures of pods and workloads: which series are about the Service, which of them tell the
-//! same thing twice, and what they add up to.
+//! From what one source told to figures of pods and workloads: which series are about the Service, which of them tell
+//! the same thing twice, and what they add up to.
 
 use std::collections::BTreeMap;
 

@@ -14,8 +14,8 @@ const LOCAL: [&str; 3] = ["unix", "unix-abstract", "vsock"];
 /// Whether a gRPC target, or an `IP:PORT`, of a client in this namespace means the destination.
 ///
 /// `users` alone means the Service of the client's own namespace; `users.shop` and `users.shop.svc`, with or without a
-/// cluster domain, name the namespace; `users-0.users.shop.svc` is one endpoint of a headless Service. An address counts
-/// when it is one of the destination's. The syntax: <https://grpc.github.io/grpc/core/md_doc_naming.html>.
+/// cluster domain, name the namespace; `users-0.users.shop.svc` is one endpoint of a headless Service. An address
+/// counts when it is one of the destination's. The syntax: <https://grpc.github.io/grpc/core/md_doc_naming.html>.
 #[must_use]
 pub fn means(target: &str, namespace: &str, destination: &Destination) -> bool {
     let target = unbracketed(target);

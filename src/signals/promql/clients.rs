@@ -1,5 +1,5 @@
-//! The queries of the ranking of clients. They ask all namespaces for whoever reaches one Service, so they are pinned by
-//! the Service instead of by a namespace; a selector that is pinned by neither is never made.
+//! The queries of the ranking of clients. They ask all namespaces for whoever reaches one Service, so they are pinned
+//! by the Service instead of by a namespace; a selector that is pinned by neither is never made.
 //!
 //! A query may find more than what it looks for (a pattern's dot stands for any character): whoever reads the answer
 //! compares exactly.
