@@ -10,7 +10,7 @@ mod destination;
 mod naming;
 mod promql;
 
-pub use clients::{ClientNaming, ClientSource, Figure, Metric, Toward, client_sources};
+pub use clients::{Caveat, ClientNaming, ClientSource, Figure, Metric, Toward, client_sources};
 pub use custom::{CustomSource, InvalidSource};
 pub use destination::{Address, Destination, InvalidDestination};
 pub use naming::{Naming, Whom, cron_job, namespace_of, whom_of};

@@ -23,7 +23,8 @@ EndpointSlices, or given with --address.
 
 Exit codes:
   0  the clients were printed, and nobody stands out
-  1  somebody stands out: its connections rise, or it opens or holds many times more than others
+  1  somebody stands out: its connections rise unlike others', it opens them for a few calls each,
+     or it holds many times more
   2  the question was wrong, or no client is known
 
 Examples:

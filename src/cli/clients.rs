@@ -103,10 +103,11 @@ fn print(args: &ClientsArgs, report: &Report) -> anyhow::Result<ExitCode> {
         }
         Output::Table => print!("{}", table::text(report, top)),
     }
-    Ok(match report.ranking {
-        Ranking { rogue: Some(_), .. } => ExitCode::from(ROGUE),
-        Ranking { ref clients, .. } if clients.is_empty() => ExitCode::from(UNKNOWN),
-        _ => ExitCode::SUCCESS,
+    let Ranking { clients, rogues, .. } = &report.ranking;
+    Ok(match (clients.is_empty(), rogues.is_empty()) {
+        (_, false) => ExitCode::from(ROGUE),
+        (true, true) => ExitCode::from(UNKNOWN),
+        (false, true) => ExitCode::SUCCESS,
     })
 }
 
@@ -177,5 +178,5 @@ fn caveats(ranking: &Ranking, told: &[Told]) -> Vec<String> {
     let caveat = |it: &Told| it.source.caveat.filter(|_| is_used(it.source.name));
     let odd = (ranking.odd_series > 0)
         .then(|| format!("{} series were left out: they hold values that cannot be measured", ranking.odd_series));
-    told.iter().filter_map(caveat).map(str::to_owned).chain(odd).collect()
+    told.iter().filter_map(caveat).map(|it| it.to_string()).chain(odd).collect()
 }

@@ -28,7 +28,7 @@ use crate::{
         Matrix, Sample, Workload, lineage,
         stats::{self, Trend},
     },
-    signals::{ClientSource, Destination, Figure, Toward},
+    signals::{Caveat, ClientSource, Destination, Figure, Toward},
 };
 use tally::{Tally, Who, tally};
 
@@ -57,8 +57,8 @@ pub struct Ranking {
     pub held: f64,
     /// By how many that rises per hour, if that is known.
     pub growth_per_hour: Option<f64>,
-    /// Who stands out, if anybody does.
-    pub rogue: Option<Rogue>,
+    /// Who stands out, what does not end by itself first. Usually nobody does.
+    pub rogues: Vec<Rogue>,
     /// Series that were left out because they hold values which cannot be measured.
     pub odd_series: usize,
 }
@@ -92,6 +92,9 @@ pub struct Client {
     pub share: f64,
     /// Connections that were open at some time: those held at first and those opened since.
     pub had: f64,
+    /// Why the figures are not exact.
+    #[serde(skip)]
+    pub caveat: Option<Caveat>,
     /// How sure it is that the connections of one pod rise on average: the p-value of [`stats::trend`].
     #[serde(skip)]
     pub p_value: Option<f64>,
@@ -180,7 +183,7 @@ pub fn rank(told: &[Told], known: Known<'_>, span: Duration) -> Ranking {
         }
     }
     let mut ranking = ranking(best.into_values().collect(), odd_series);
-    ranking.rogue = rogue::find(&ranking.clients, span.as_secs_f64() / 3_600.0, !behind.is_empty());
+    ranking.rogues = rogue::all(&ranking.clients, span.as_secs_f64() / 3_600.0, !behind.is_empty());
     ranking
 }
 
@@ -257,6 +260,7 @@ fn client(source: &ClientSource, key: &Key, members: &[Member<'_>], (start, end)
         pods,
         source: source.name,
         exact: source.caveat.is_none(),
+        caveat: source.caveat,
         held: members.iter().filter_map(|it| it.tally.held_at(end)).sum(),
         opened_per_hour: opened.filter(|_| end > start).map(|it| it / (end - start) * 3_600.0),
         growth_per_hour: of_all.map(|it| it.slope.per_second * 3_600.0),
@@ -301,5 +305,5 @@ fn ranking(mut clients: Vec<Client>, odd_series: usize) -> Ranking {
         (b.exact.cmp(&a.exact)).then(weight(b).total_cmp(&weight(a))).then_with(|| names(a).cmp(&names(b)))
     });
     let growth_per_hour = clients.iter().filter_map(|it| it.growth_per_hour).reduce(|a, b| a + b);
-    Ranking { clients, held, growth_per_hour, rogue: None, odd_series }
+    Ranking { clients, held, growth_per_hour, rogues: Vec::new(), odd_series }
 }

@@ -4,6 +4,8 @@
 //! the connections to one Service, and may be told of workloads or of whole pods. Names and labels were read from the
 //! exporters' sources; `tests/pages/` holds pages in exactly their format.
 
+use std::fmt;
+
 use super::{Labels, MatchOp, Naming, catalog, naming::CONTAINER_ID};
 
 /// Matchers of a selector: label, operator, value.
@@ -76,8 +78,32 @@ pub struct ClientSource {
     pub toward: Toward,
     /// Labels in which the parts of one client's figure may differ. Series that differ in others tell it once more.
     pub parts: &'static [&'static str],
-    /// What is to be said to whoever reads its figures, as a sentence.
-    pub caveat: Option<&'static str>,
+    /// Why its figures are not the client's connections to the Service alone. `None`: they are.
+    pub caveat: Option<Caveat>,
+}
+
+/// Why figures are not what is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caveat {
+    /// They are a proxy's own connections, which the application's share.
+    Shared,
+    /// They are all sockets of the client, whatever they are connected to.
+    NoTarget,
+}
+
+impl fmt::Display for Caveat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared => {
+                "LinkerdUpstream counts what the proxy opens, and the proxy shares connections: it tells who is a \
+                 client, not how many connections the application holds"
+            }
+            Self::NoTarget => {
+                "KubeletSockets knows no target: these are all sockets of the pods, inbound ones and those to others \
+                 included, ranked by how they grow"
+            }
+        })
+    }
 }
 
 const fn metric(names: &'static [&'static str], matchers: Matchers) -> Metric {
@@ -211,10 +237,7 @@ pub fn client_sources() -> Vec<ClientSource> {
             ISTIO_PARTS,
         ),
         ClientSource {
-            caveat: Some(
-                "LinkerdUpstream counts what the proxy opens, and the proxy shares connections: it tells who is a \
-                 client, not how many connections the application holds",
-            ),
+            caveat: Some(Caveat::Shared),
             ..source(
                 "LinkerdUpstream",
                 LINKERD_UPSTREAM,
@@ -224,10 +247,7 @@ pub fn client_sources() -> Vec<ClientSource> {
             )
         },
         ClientSource {
-            caveat: Some(
-                "KubeletSockets knows no target: these are all sockets of the pods, inbound ones and those to others \
-                 included, ranked by how they grow",
-            ),
+            caveat: Some(Caveat::NoTarget),
             ..source("KubeletSockets", SOCKETS, by_labels(), Toward::Unknown, catalog::INCARNATION)
         },
     ]

@@ -142,7 +142,7 @@ async fn an_address_opens_the_sources_that_know_addresses_only() {
     let client = &report["clients"][0];
     assert_eq!((&client["source"], &client["kind"]), (&json!("Coroot"), &json!("Pod")), "{out}");
     assert_eq!((&client["name"], &client["held"]), (&json!("orders-5967f54959-klmnl"), &json!(330.0)), "{out}");
-    assert!(report["rogue"]["habit"]["grows"]["perHour"].is_number(), "{out}");
+    assert!(report["rogues"][0]["habit"]["grows"]["perHour"].is_number(), "{out}");
 }
 
 #[tokio::test]

@@ -7,9 +7,11 @@ use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use super::Report;
 use crate::{
     api::print_duration,
-    decide::clients::{Client, Habit, Ranking, Server},
+    decide::clients::{Client, Habit, Ranking, Rogue, Server},
 };
 
+/// So many of those who stand out are named.
+const NAMED: usize = 5;
 /// Notes longer than this are broken, columns.
 const WIDTH: usize = 100;
 
@@ -87,19 +89,23 @@ fn calls(each: f64) -> String {
 }
 
 fn verdict(ranking: &Ranking) -> String {
-    let rogue = ranking.rogue.as_ref().and_then(|it| Some((ranking.clients.get(it.place)?, it.habit)));
-    let Some((client, habit)) = rogue else {
+    let known = |it: &Rogue| Some((ranking.clients.get(it.place)?, it.habit));
+    let rogues: Vec<(&Client, Habit)> = ranking.rogues.iter().filter_map(known).collect();
+    let Some((worst, habit)) = rogues.first() else {
         let why = match ranking.clients.iter().any(|it| it.exact) {
-            true => {
-                "no client's connections rise beyond doubt and by most, and none opens or holds many times more than \
-                 the others"
-            }
+            true => "no client's connections rise unlike those of the others, and none opens or holds many times more",
             false => "what is known of them is not enough to accuse anybody",
         };
         return wrapped(&format!("Nobody stands out: {why}.")) + "\n";
     };
-    let stands_out = wrapped(&format!("{} stands out: {habit}.", name(client)));
-    format!("{stands_out}\n{}\n", next(client, habit))
+    let sentence =
+        |(client, habit): &(&Client, Habit)| wrapped(&format!("{} stands out: {habit}.", name(client))) + "\n";
+    let named: String = rogues.iter().take(NAMED).map(sentence).collect();
+    let more = match rogues.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!("{more} more stand out; -o json names them all.\n"),
+    };
+    format!("{named}{more}{}\n", next(worst, *habit))
 }
 
 /// Whether the server's own sockets tell the same story.

@@ -1,11 +1,13 @@
-//! Who stands out among the clients, and by what: a rise that is beyond doubt and that others do not share, connections
-//! opened for a few calls each, or many times the connections of anybody else. When nobody does, nobody is named.
+//! Who stands out among the clients, and by what: a rise that is beyond doubt and that most others do not share,
+//! connections opened for a few calls each, or many times the connections of anybody else. What all do alike is load,
+//! and nobody is named for it.
 
 use std::fmt;
 
 use serde::Serialize;
 
 use super::Client;
+use crate::signals::Caveat;
 
 /// Fewer connections than this are nobody's trouble.
 const LEAST: f64 = 20.0;
@@ -15,12 +17,12 @@ const LEAST_OPENED: f64 = 100.0;
 const FEW_CALLS: f64 = 20.0;
 /// A rise is beyond doubt at this p-value; a policy's default as well.
 const MAX_P_VALUE: f64 = 0.001;
-/// Who stands out has more than this share of what all have,
-const MOST: f64 = 0.5;
-/// and so many times as much in each pod as anybody else.
+/// Who stands out has so many times as much in each pod as others,
 const TIMES: f64 = 5.0;
+/// and who holds much has more than this share of what all hold.
+const MOST: f64 = 0.5;
 
-/// The client that stands out.
+/// A client that stands out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rogue {
@@ -38,14 +40,14 @@ pub struct Rogue {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Habit {
-    /// The connections it holds rise, and more than those of all others together.
+    /// The connections it holds rise, and those of most others do not.
     Grows {
         /// By how many per hour.
         per_hour: f64,
         /// By how many those of all others rise per hour.
         others: f64,
     },
-    /// It opens connections for a few calls each, more than all others together.
+    /// It opens connections for a few calls each.
     Opens {
         /// How many per hour.
         per_hour: f64,
@@ -82,43 +84,46 @@ impl fmt::Display for Habit {
     }
 }
 
-/// Finds the one that stands out, if one does. A rise is asked for first: it is what does not end by itself. `blind`:
+/// All that stand out, each by the worst that is known of it: first who rises, which does not end by itself. `blind`:
 /// whether somebody may be named whose target is not known.
-pub fn find(clients: &[Client], hours: f64, blind: bool) -> Option<Rogue> {
-    let rogue =
-        |place, it: &Client, habit| Rogue { namespace: it.namespace.clone(), name: it.name.clone(), place, habit };
-    let who = |habit: &dyn Fn(usize, &Client) -> Option<Habit>| {
-        let named = |(place, it): (usize, &Client)| {
-            (blind || it.exact).then(|| habit(place, it)).flatten().map(|by| rogue(place, it, by))
-        };
-        clients.iter().enumerate().find_map(named)
-    };
-    who(&|place, it| grows(clients, place, it, hours))
-        .or_else(|| who(&|place, it| opens(clients, place, it, hours)))
-        .or_else(|| who(&|place, it| holds(clients, place, it)))
+pub fn all(clients: &[Client], hours: f64, blind: bool) -> Vec<Rogue> {
+    let habits: [&dyn Fn(usize, &Client) -> Option<Habit>; 3] =
+        [&|place, it| grows(clients, place, it, hours), &|place, it| opens(clients, place, it, hours), &|place, it| {
+            holds(clients, place, it)
+        }];
+    let mut rogues: Vec<Rogue> = Vec::new();
+    for habit in habits {
+        for (place, it) in clients.iter().enumerate() {
+            let may_be_named = it.caveat.is_none() || blind && it.caveat == Some(Caveat::NoTarget);
+            let is_named = rogues.iter().any(|it| it.place == place);
+            if let Some(habit) = habit(place, it).filter(|_| may_be_named && !is_named) {
+                rogues.push(Rogue { namespace: it.namespace.clone(), name: it.name.clone(), place, habit });
+            }
+        }
+    }
+    rogues
 }
 
-/// What all others have of a figure, negative figures left out.
-fn others(clients: &[Client], place: usize, of: impl Fn(&Client) -> f64) -> f64 {
-    clients.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, it)| of(it).max(0.0)).sum()
+fn others(clients: &[Client], place: usize) -> impl Iterator<Item = &Client> {
+    clients.iter().enumerate().filter(move |(other, _)| *other != place).map(|(_, it)| it)
 }
 
-fn is_most(mine: f64, others: f64) -> bool {
-    mine > MOST * (mine + others)
-}
-
-/// Whether nobody else has anywhere near as much in each pod. Alone, nobody has.
-fn is_out_of_line(clients: &[Client], place: usize, of: impl Fn(&Client) -> f64) -> bool {
-    let each = |it: &Client| of(it) / it.pods.len().max(1) as f64;
-    let most = clients.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, it)| each(it)).reduce(f64::max);
-    most.is_some_and(|most| each(&clients[place]) >= TIMES * most)
+/// A figure in each pod; where pods are not told of, in all of them.
+fn each(client: &Client, figure: f64) -> f64 {
+    figure.max(0.0) / client.pods.len().max(1) as f64
 }
 
 fn grows(clients: &[Client], place: usize, client: &Client, hours: f64) -> Option<Habit> {
     let of = |it: &Client| it.growth_per_hour.unwrap_or_default();
-    let (per_hour, others) = (of(client), others(clients, place, of));
+    let per_hour = of(client);
     let sure = client.p_value.is_some_and(|it| it <= MAX_P_VALUE) && per_hour * hours >= LEAST;
-    (sure && is_most(per_hour, others)).then_some(Habit::Grows { per_hour, others })
+    // Two that leak do not hide each other, as long as they are not most of all.
+    let mut of_others: Vec<f64> = others(clients, place).map(|it| each(it, of(it))).collect();
+    of_others.sort_by(f64::total_cmp);
+    let usual = of_others.get(of_others.len().saturating_sub(1) / 2).copied().unwrap_or_default();
+    let wasteful = client.calls_per_connection.is_some_and(|it| it < FEW_CALLS);
+    (sure && (wasteful || each(client, per_hour) >= TIMES * usual))
+        .then(|| Habit::Grows { per_hour, others: others(clients, place).map(|it| of(it).max(0.0)).sum() })
 }
 
 fn opens(clients: &[Client], place: usize, client: &Client, hours: f64) -> Option<Habit> {
@@ -128,12 +133,17 @@ fn opens(clients: &[Client], place: usize, client: &Client, hours: f64) -> Optio
         Some(calls) => calls < FEW_CALLS,
         None => is_out_of_line(clients, place, of),
     };
-    let most = client.exact && per_hour * hours >= LEAST_OPENED && is_most(per_hour, others(clients, place, of));
-    (most && wasteful).then_some(Habit::Opens { per_hour, calls_each })
+    (client.exact && per_hour * hours >= LEAST_OPENED && wasteful).then_some(Habit::Opens { per_hour, calls_each })
 }
 
 fn holds(clients: &[Client], place: usize, client: &Client) -> Option<Habit> {
     let Client { held, share, .. } = *client;
-    let most = client.exact && held >= LEAST && is_most(held, others(clients, place, |it| it.held));
+    let most = client.exact && held >= LEAST && share > MOST;
     (most && is_out_of_line(clients, place, |it| it.held)).then_some(Habit::Holds { held, share })
+}
+
+/// Whether nobody else has anywhere near as much in each pod. Alone, nobody is out of line.
+fn is_out_of_line(clients: &[Client], place: usize, of: impl Fn(&Client) -> f64) -> bool {
+    let most = others(clients, place).map(|it| each(it, of(it))).reduce(f64::max);
+    most.is_some_and(|most| each(&clients[place], of(&clients[place])) >= TIMES * most)
 }

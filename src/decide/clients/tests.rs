@@ -80,7 +80,7 @@ fn rising(from: f64, to: f64) -> impl Fn(f64) -> f64 {
 fn who_alone_rises_stands_out_though_another_holds_more() {
     let (large, leak) = (flat(500.0), rising(10.0, 130.0));
     let ranking = ranked(&[pod("web-1", &large), pod("orders-1", &leak)]);
-    let rogue = ranking.rogue.expect("orders rises");
+    let [rogue] = ranking.rogues.as_slice() else { panic!("orders alone: {:?}", ranking.rogues) };
     assert_eq!((ranking.clients[0].name.as_str(), rogue.place), ("web", 1));
     assert!(matches!(rogue.habit, Habit::Grows { per_hour, others } if per_hour > 115.0 && others == 0.0), "{rogue:?}");
 }
@@ -89,7 +89,33 @@ fn who_alone_rises_stands_out_though_another_holds_more() {
 fn all_who_rise_alike_are_load_and_not_a_rogue() {
     let rise = rising(10.0, 130.0);
     let ranking = ranked(&[pod("a-1", &rise), pod("b-1", &rise), pod("c-1", &rise)]);
-    assert_eq!(ranking.rogue, None);
+    assert_eq!(ranking.rogues, []);
+}
+
+#[test]
+fn two_that_leak_are_both_named_and_do_not_hide_each_other() {
+    let (leak, two) = (rising(10.0, 130.0), flat(2.0));
+    let ranking = ranked(&[pod("a-1", &leak), pod("b-1", &leak), pod("c-1", &two), pod("d-1", &two)]);
+    assert_eq!(ranking.rogues.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn a_large_client_rises_most_with_the_load_and_is_not_named_for_its_size() {
+    let (pool, small) = (rising(2.0, 8.0), rising(2.0, 7.0));
+    let names: Vec<String> = (0..50).map(|n| format!("orders-{n}")).collect();
+    let mut pods: Vec<Pod<'_>> = names.iter().map(|name| pod(name, &pool)).collect();
+    pods.push(pod("web-1", &small));
+    let ranking = ranked(&pods);
+    assert!(ranking.clients[0].growth_per_hour.is_some_and(|it| it > 200.0), "{:?}", ranking.clients[0]);
+    assert_eq!(ranking.rogues, []);
+}
+
+#[test]
+fn who_rises_and_opens_for_a_few_calls_each_is_named_though_all_do() {
+    let leak = rising(10.0, 130.0);
+    let dials = |name| Pod { opened: Some(120.0), calls: 400.0, ..pod(name, &leak) };
+    let ranking = ranked(&[dials("a-1"), dials("b-1")]);
+    assert_eq!(ranking.rogues.len(), 2, "{:?}", ranking.rogues);
 }
 
 #[test]
@@ -103,7 +129,7 @@ fn a_deployment_that_is_scaled_up_holds_more_and_each_pod_does_not() {
     let ranking = ranked(&pods);
     let orders = &ranking.clients[0];
     assert!(orders.growth_per_hour.is_some_and(|it| it > 90.0) && orders.pods.len() == 50, "{orders:?}");
-    assert_eq!(ranking.rogue, None, "100 connections of 50 pods are two each");
+    assert_eq!(ranking.rogues, [], "100 connections of 50 pods are two each");
 }
 
 #[test]
@@ -113,7 +139,7 @@ fn who_dials_and_closes_per_call_stands_out_though_it_holds_next_to_nothing() {
     let good = Pod { opened: Some(3.0), calls: 9_000.0, ..pod("web-1", &ten) };
     let ranking = ranked(&[churn, good]);
     assert_eq!(ranking.clients[0].name, "sync", "by what it had, not by what it holds");
-    let habit = ranking.rogue.expect("sync opens").habit;
+    let habit = ranking.rogues[0].habit;
     assert_eq!(habit, Habit::Opens { per_hour: 900.0, calls_each: Some(1.0) });
 }
 
@@ -122,25 +148,25 @@ fn many_connections_for_many_calls_are_not_wasteful() {
     let ten = flat(10.0);
     let busy = Pod { opened: Some(900.0), calls: 900_000.0, ..pod("web-1", &ten) };
     let good = Pod { opened: Some(3.0), calls: 9_000.0, ..pod("orders-1", &ten) };
-    assert_eq!(ranked(&[busy, good]).rogue, None);
+    assert_eq!(ranked(&[busy, good]).rogues, []);
 }
 
 #[test]
 fn who_holds_many_times_more_in_each_pod_stands_out_and_who_has_many_pods_does_not() {
     let (hoard, ten, two) = (flat(400.0), flat(10.0), flat(2.0));
-    let habit = ranked(&[pod("orders-1", &hoard), pod("web-1", &ten)]).rogue.map(|it| it.habit);
+    let habit = ranked(&[pod("orders-1", &hoard), pod("web-1", &ten)]).rogues.first().map(|it| it.habit);
     assert!(matches!(habit, Some(Habit::Holds { held: 400.0, .. })), "{habit:?}");
     let names: Vec<String> = (0..50).map(|n| format!("orders-{n}")).collect();
     let mut pods: Vec<Pod<'_>> = names.iter().map(|name| pod(name, &two)).collect();
     pods.push(pod("web-1", &two));
-    assert_eq!(ranked(&pods).rogue, None);
+    assert_eq!(ranked(&pods).rogues, []);
 }
 
 #[test]
 fn the_only_client_stands_out_by_nothing_but_a_rise() {
     let (steady, leak) = (flat(400.0), rising(10.0, 400.0));
-    assert_eq!(ranked(&[pod("orders-1", &steady)]).rogue, None);
-    assert!(ranked(&[pod("orders-1", &leak)]).rogue.is_some());
+    assert_eq!(ranked(&[pod("orders-1", &steady)]).rogues, []);
+    assert_eq!(ranked(&[pod("orders-1", &leak)]).rogues.len(), 1);
 }
 
 #[test]
@@ -191,7 +217,7 @@ fn values_that_cannot_be_measured_are_left_out_and_counted() {
 #[test]
 fn nobody_told_is_nobody_ranked() {
     let ranking = ranked_by(&[], &Owners::new());
-    assert!(ranking.clients.is_empty() && ranking.rogue.is_none() && ranking.growth_per_hour.is_none());
+    assert!(ranking.clients.is_empty() && ranking.rogues.is_empty() && ranking.growth_per_hour.is_none());
 }
 
 #[test]
@@ -218,7 +244,7 @@ fn by_sockets_the_server_is_not_accused_of_its_own_clients_connections() {
         rank(&told, Known { destination: &users(), behind: &behind, owners: &Owners::new() }, HOUR)
     };
     let unknown = ranked(&[]);
-    assert_eq!((unknown.clients.len(), unknown.rogue), (2, None), "nobody knows which of them is the server");
+    assert_eq!((unknown.clients.len(), unknown.rogues.len()), (2, 0), "nobody knows which of them is the server");
     let known = ranked(&["users-0"]);
-    assert_eq!((known.clients.len(), known.rogue.map(|it| it.name).as_deref()), (1, Some("orders-1")));
+    assert_eq!((known.clients.len(), known.rogues[0].name.as_str()), (1, "orders-1"));
 }
