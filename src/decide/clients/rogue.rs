@@ -84,19 +84,19 @@ impl fmt::Display for Habit {
     }
 }
 
+/// Asks for one habit of the client at a place, by what was seen in so many hours.
+type Habitual = fn(&[Client], usize, f64) -> Option<Habit>;
+
 /// All that stand out, each by the worst that is known of it: first who rises, which does not end by itself. `blind`:
 /// whether somebody may be named whose target is not known.
 pub fn all(clients: &[Client], hours: f64, blind: bool) -> Vec<Rogue> {
-    let habits: [&dyn Fn(usize, &Client) -> Option<Habit>; 3] =
-        [&|place, it| grows(clients, place, it, hours), &|place, it| opens(clients, place, it, hours), &|place, it| {
-            holds(clients, place, it)
-        }];
+    let habits: [Habitual; 3] = [grows, opens, holds];
     let mut rogues: Vec<Rogue> = Vec::new();
     for habit in habits {
         for (place, it) in clients.iter().enumerate() {
             let may_be_named = it.caveat.is_none() || blind && it.caveat == Some(Caveat::NoTarget);
             let is_named = rogues.iter().any(|it| it.place == place);
-            if let Some(habit) = habit(place, it).filter(|_| may_be_named && !is_named) {
+            if let Some(habit) = habit(clients, place, hours).filter(|_| may_be_named && !is_named) {
                 rogues.push(Rogue { namespace: it.namespace.clone(), name: it.name.clone(), place, habit });
             }
         }
@@ -113,7 +113,8 @@ fn each(client: &Client, figure: f64) -> f64 {
     figure.max(0.0) / client.pods.len().max(1) as f64
 }
 
-fn grows(clients: &[Client], place: usize, client: &Client, hours: f64) -> Option<Habit> {
+fn grows(clients: &[Client], place: usize, hours: f64) -> Option<Habit> {
+    let client = &clients[place];
     let of = |it: &Client| it.growth_per_hour.unwrap_or_default();
     let per_hour = of(client);
     let sure = client.p_value.is_some_and(|it| it <= MAX_P_VALUE) && per_hour * hours >= LEAST;
@@ -126,7 +127,8 @@ fn grows(clients: &[Client], place: usize, client: &Client, hours: f64) -> Optio
         .then(|| Habit::Grows { per_hour, others: others(clients, place).map(|it| of(it).max(0.0)).sum() })
 }
 
-fn opens(clients: &[Client], place: usize, client: &Client, hours: f64) -> Option<Habit> {
+fn opens(clients: &[Client], place: usize, hours: f64) -> Option<Habit> {
+    let client = &clients[place];
     let of = |it: &Client| it.opened_per_hour.unwrap_or_default();
     let (per_hour, calls_each) = (of(client), client.calls_per_connection);
     let wasteful = match calls_each {
@@ -136,9 +138,9 @@ fn opens(clients: &[Client], place: usize, client: &Client, hours: f64) -> Optio
     (client.exact && per_hour * hours >= LEAST_OPENED && wasteful).then_some(Habit::Opens { per_hour, calls_each })
 }
 
-fn holds(clients: &[Client], place: usize, client: &Client) -> Option<Habit> {
-    let Client { held, share, .. } = *client;
-    let most = client.exact && held >= LEAST && share > MOST;
+fn holds(clients: &[Client], place: usize, _: f64) -> Option<Habit> {
+    let Client { held, share, exact, .. } = clients[place];
+    let most = exact && held >= LEAST && share > MOST;
     (most && is_out_of_line(clients, place, |it| it.held)).then_some(Habit::Holds { held, share })
 }
 
