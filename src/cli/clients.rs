@@ -85,7 +85,8 @@ pub async fn clients(args: &ClientsArgs) -> anyhow::Result<ExitCode> {
     notes.extend(asked.notes.iter().cloned().chain(doubts));
     let known = Known { destination: &destination, behind: &pods, owners: &owners };
     let ranking = rank(&asked.told, known, span);
-    let server = sockets(&prometheus, &pods, question).await;
+    // Some namespaces' clients alone need not account for what the server sees of all.
+    let server = if within.is_none() { sockets(&prometheus, &pods, question).await } else { None };
     notes.extend(caveats(&ranking, &asked.told));
     let report = Report { service: destination.to_string(), since_seconds: span.as_secs(), server, ranking, notes };
     print(args, &report)

@@ -101,6 +101,8 @@ async fn a_rise_that_no_told_client_accounts_for_is_said() {
     let (code, out, err) = run_with(&fake, config.to_str().expect("a path"), &["users"]).await;
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.contains("somebody is missing among them"), "{out}");
+    let (_, out, _) = run_with(&fake, config.to_str().expect("a path"), &["users", "--from", "web"]).await;
+    assert!(!out.contains("missing") && !out.contains("The server's own"), "the others were not asked for: {out}");
 }
 
 #[tokio::test]
