@@ -1,12 +1,14 @@
 //! Every flag and every environment variable. Nothing else in the program reads the environment, but for libraries:
 //! `KUBECONFIG` and the pod's service account for the Kubernetes API, the finer `OTEL_*` settings for traces.
 
+mod clients;
 mod lint;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args as Fields, Parser, Subcommand, ValueEnum};
 
+pub use clients::ClientsArgs;
 pub use lint::LintArgs;
 
 /// Finds gRPC clients that leak connections, names the cause, alerts, and restarts them safely when told to.
@@ -58,6 +60,9 @@ Examples:
   # Which line of code leaks?
   grpc-hygiene blame heap.pb.gz
 
+  # Who holds the connections that this Service suffers from?
+  grpc-hygiene clients users -n shop --prometheus http://localhost:9090
+
   # Run the tests of your policies
   grpc-hygiene test policies/
 
@@ -95,6 +100,9 @@ pub enum Command {
     /// Name the lines of code that hold leaked channels, by a heap profile from a file or a running pod.
     #[command(after_help = BLAME_HELP)]
     Blame(BlameArgs),
+    /// Rank the clients of a Service by the connections that they hold and open, and name the one that stands out.
+    #[command(after_help = clients::HELP)]
+    Clients(ClientsArgs),
     /// Test policies: made-up series in, findings and actions out. Needs no cluster and no metrics backend.
     #[command(after_help = TEST_HELP)]
     Test(TestArgs),

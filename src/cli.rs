@@ -4,6 +4,7 @@ mod backtest;
 mod blame;
 mod check;
 mod cleanup;
+mod clients;
 mod crd;
 mod explain;
 mod judge;
@@ -28,6 +29,7 @@ pub async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::explain(&args).await,
         Command::Backtest(args) => backtest::backtest(&args).await,
         Command::Blame(args) => blame::blame_command(&args).await,
+        Command::Clients(args) => clients::clients(&args).await,
         Command::Test(args) => test::test(&args),
         Command::Lint(args) => lint::lint(&args),
         Command::Crd(args) => crd::crd(&args),

@@ -8,6 +8,7 @@
 
 mod assess;
 pub mod blame;
+pub mod clients;
 mod diagnose;
 pub mod discover;
 mod finding;

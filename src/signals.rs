@@ -4,11 +4,17 @@
 //! holds the sources we know; administrators add their own ([`CustomSource`]). A policy only names a source.
 
 pub mod catalog;
+mod clients;
 mod custom;
+mod destination;
+mod naming;
 mod promql;
 
+pub use clients::{Caveat, ClientNaming, ClientSource, Figure, Metric, Toward, client_sources};
 pub use custom::{CustomSource, InvalidSource};
-pub use promql::{InvalidQuery, Scope, bucket_query, range_query, verify};
+pub use destination::{Address, Destination, InvalidDestination};
+pub use naming::{Naming, Whom, cron_job, namespace_of, whom_of};
+pub use promql::{InvalidQuery, Scope, bucket_query, client_queries, range_query, server_queries, verify};
 
 use serde::{Deserialize, Serialize};
 
@@ -152,8 +158,8 @@ pub struct Source {
     /// The PromQL instant selectors, without namespace and range, that it is read by. They are alternatives: a
     /// container has series under at most one of them.
     pub query: Query,
-    /// Whom its series are about.
-    pub labels: Labels,
+    /// How its series say whom they are about.
+    pub naming: Naming,
     /// Who measured.
     pub witness: Witness,
     /// How several series are read as one.

@@ -312,9 +312,11 @@ fn any_series() -> impl Strategy<Value = Series> {
         label(&["", "orders-1", "orders-2"]),
         label(&["", "app", "POD"]),
         label(&["", "memory", "GOAWAY ENHANCE_YOUR_CALM", "StatefulSet", "ReplicaSet"]),
+        label(&["", "/k8s/shop/orders-1/app", "/k8s/shop/orders-2", "/k8s///", "/k8s-cronjob/shop/orders/app"]),
     );
-    (labels, samples).prop_map(|((metric, namespace, pod, container, any), samples)| {
-        let named = ["__name__", "namespace", "pod", "container"].into_iter().zip([metric, namespace, pod, container]);
+    (labels, samples).prop_map(|((metric, namespace, pod, container, any, path), samples)| {
+        let named = ["__name__", "namespace", "pod", "container", "container_id"];
+        let named = named.into_iter().zip([metric, namespace, pod, container, path]);
         let others =
             ["resource", "grpc_disconnect_error", "owner_kind", "owner_name", "replicaset"].map(|it| (it, any));
         let labels: BTreeMap<String, String> = named

@@ -41,7 +41,7 @@ fn changed(name: &str, file: &str, from: &str, to: &str) -> PathBuf {
 fn every_example_does_what_it_says() {
     let output = run(&[FOLDER]);
     assert_eq!(output.status.code(), Some(0), "{}", out(&output));
-    assert!(out(&output).ends_with("13 passed, 0 failed\n"), "{}", out(&output));
+    assert!(out(&output).ends_with("14 passed, 0 failed\n"), "{}", out(&output));
 }
 
 #[test]

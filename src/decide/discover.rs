@@ -12,7 +12,7 @@ use kube::core::{Selector, SelectorExt};
 
 use crate::{
     decide::{Answer, Observation, Sample, Series, Subject, Target, Workload, gather},
-    signals::Signal,
+    signals::{Naming, Signal},
 };
 
 /// The containers that the answers measure and the selector matches, by the labels on their series. A label
@@ -25,7 +25,10 @@ pub fn targets(answers: &[Answer], selector: Option<&LabelSelector>) -> Vec<Targ
     for answer in answers.iter().filter(|it| !Signal::DESCRIPTIVE.contains(&it.source.signal)) {
         for series in answer.result.iter().flat_map(|it| &it.series) {
             let Some((pod, container)) = whom(answer, series) else { continue };
-            labels.entry(pod.clone()).or_default().extend(series.labels.clone());
+            // What an agent says of others carries the agent's own labels.
+            if matches!(answer.source.naming, Naming::Labels(_)) {
+                labels.entry(pod.clone()).or_default().extend(series.labels.clone());
+            }
             containers.entry(pod).or_default().extend(container);
         }
     }
@@ -37,9 +40,8 @@ pub fn targets(answers: &[Answer], selector: Option<&LabelSelector>) -> Vec<Targ
 }
 
 fn whom(answer: &Answer, series: &Series) -> Option<((String, String), Option<String>)> {
-    let label = |name: &str| series.labels.get(name).filter(|it| !it.is_empty()).cloned();
-    let names = &answer.source.labels;
-    Some(((label(&names.namespace)?, label(&names.pod)?), label(&names.container)))
+    let whom = answer.source.naming.whom(&series.labels)?;
+    Some(((whom.namespace.to_owned(), whom.pod.to_owned()), whom.container.map(str::to_owned)))
 }
 
 fn of_pod((namespace, pod): &(String, String), mut containers: BTreeSet<String>) -> Vec<Target> {
@@ -160,6 +162,15 @@ mod tests {
         assert_eq!(pods(None), ["orders-1", "users-1"]);
         assert_eq!(pods(Some(&selector("app.kubernetes.io/name", "orders"))), ["orders-1"]);
         assert_eq!(pods(Some(&selector("team", "x"))), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_agent_s_own_labels_do_not_select_the_pods_that_it_tells_of() {
+        let agent = [("container_id", "/k8s/shop/orders-1/app"), ("namespace", "coroot"), ("app", "agent")];
+        let own = [("namespace", "shop"), ("pod", "orders-1"), ("container", "app"), ("app", "orders")];
+        let answers = [answer(Signal::Calls, 0, &own, 1.0), answer(Signal::OpenConnections, 1, &agent, 1.0)];
+        let selected = |app: &str| targets(&answers, Some(&selector("app", app))).len();
+        assert_eq!((selected("orders"), selected("agent")), (1, 0));
     }
 
     #[test]

@@ -172,20 +172,17 @@ impl<'a> Indexed<'a> {
                 return Self { source, width, doubt, by_pod: BTreeMap::new() };
             }
         };
-        let label =
-            |series: &'a Series, name: &str| series.labels.get(name).map(String::as_str).filter(|it| !it.is_empty());
         let mut by_pod: BTreeMap<(&str, &str), Vec<&Series>> = BTreeMap::new();
         for series in &matrix.series {
-            if let (Some(namespace), Some(pod)) =
-                (label(series, &source.labels.namespace), label(series, &source.labels.pod))
-            {
-                by_pod.entry((namespace, pod)).or_default().push(series);
+            if let Some(whom) = source.naming.whom(&series.labels) {
+                by_pod.entry((whom.namespace, whom.pod)).or_default().push(series);
             }
         }
         let doubt = match matrix.warnings.first() {
             Some(warning) => Some(Why::Warnings { signal, warning: warning.clone() }),
             None if by_pod.is_empty() && !matrix.series.is_empty() => {
-                Some(Why::Unattributed { signal, source: source.name.clone(), label: source.labels.pod.clone() })
+                let label = source.naming.pod_label().to_owned();
+                Some(Why::Unattributed { signal, source: source.name.clone(), label })
             }
             None => None,
         };
@@ -305,7 +302,7 @@ impl<'a> Indexed<'a> {
     /// The series about one container.
     fn about(&self, target: &Target) -> Result<Vec<&'a Series>, Why> {
         let subject = &target.subject;
-        let label = &self.source.labels.container;
+        let naming = &self.source.naming;
         let mut about = Vec::new();
         for series in self.by_pod.get(&(subject.namespace.as_str(), subject.pod.as_str())).into_iter().flatten() {
             // A series that names another incarnation of the pod is about somebody else.
@@ -313,15 +310,15 @@ impl<'a> Indexed<'a> {
             if series.labels.get("uid").is_some_and(other_uid) {
                 continue;
             }
-            match series.labels.get(label).filter(|it| !it.is_empty()) {
-                Some(container) if *container == subject.container => about.push(*series),
+            match naming.whom(&series.labels).and_then(|it| it.container) {
+                Some(container) if container == subject.container => about.push(*series),
                 Some(_) => {}
                 None if target.containers_in_pod == 1 => about.push(*series),
                 None => {
                     return Err(Why::Unattributed {
                         signal: self.source.signal,
                         source: self.source.name.clone(),
-                        label: label.clone(),
+                        label: naming.container_label().to_owned(),
                     });
                 }
             }

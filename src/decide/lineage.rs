@@ -139,7 +139,7 @@ fn ancestor(buckets: &[&Indexed<'_>], target: &Target, revision: Option<String>,
 }
 
 /// Whether a pod of this name belonged to a workload, and to which revision of it. Controllers build the names.
-fn revision_of(pod: &str, workload: &Workload) -> Option<Option<String>> {
+pub(super) fn revision_of(pod: &str, workload: &Workload) -> Option<Option<String>> {
     let rest = pod.strip_prefix(workload.name.as_str())?.strip_prefix('-')?;
     let is_random = |it: &str| it.len() == 5 && it.bytes().all(|it| it.is_ascii_alphanumeric());
     match (workload.kind.as_str(), rest.split_once('-')) {

@@ -3,7 +3,7 @@
 //! The order within a signal is the order in which `Auto` prefers them. Names were read from the exporters' sources
 //! and from pages of running programs; `docs/metric-sources.md` lists them for users.
 
-use super::{Labels, MatchOp, Merge, Query, Signal, Source, Witness};
+use super::{Labels, MatchOp, Merge, Naming, Query, Signal, Source, Witness, naming::CONTAINER_ID};
 
 /// The source name that leaves the choice to the operator.
 pub const AUTO: &str = "Auto";
@@ -11,7 +11,7 @@ pub const AUTO: &str = "Auto";
 pub const API: &str = "Api";
 
 /// Labels of gRPC's own OpenTelemetry metrics (gRFC A66, A94) that split one client's figures.
-const GRPC_LABELS: &[&str] = &[
+pub(super) const GRPC_LABELS: &[&str] = &[
     "grpc_method",
     "grpc_target",
     "grpc_status",
@@ -26,9 +26,12 @@ const GRPC_LABELS: &[&str] = &[
 /// Labels of go-grpc-middleware's metrics that split one client's figures.
 const MIDDLEWARE_LABELS: &[&str] = &["grpc_type", "grpc_service", "grpc_method", "grpc_code"];
 /// Labels that cAdvisor changes with every incarnation of a container.
-const INCARNATION: &[&str] = &["id", "name", "image"];
+pub(super) const INCARNATION: &[&str] = &["id", "name", "image"];
+/// Labels of Coroot's node agent that split one container's figures, or change when another pod of the agent takes
+/// over. Its `namespace` and `job` are not among them: who writes such series elsewhere tells a story of his own.
+pub(super) const COROOT_LABELS: &[&str] = &["destination", "actual_destination", "instance", "pod", "node"];
 /// Leaves out cAdvisor's series about pods and cgroups.
-const CONTAINERS: &[(&str, MatchOp, &str)] =
+pub(super) const CONTAINERS: &[(&str, MatchOp, &str)] =
     &[("container", MatchOp::NotEqual, ""), ("container", MatchOp::NotEqual, "POD")];
 
 /// The catalog's sources for one signal, best first.
@@ -38,6 +41,7 @@ pub fn sources(signal: Signal) -> Vec<Source> {
         Signal::OpenConnections => vec![
             // gRFC A94. C-core writes the unit without braces, which translators then append to the name.
             otel(signal, &["grpc_subchannel_open_connections", "grpc_subchannel_open_connections_connection"], &[]),
+            coroot(signal, &["container_net_tcp_active_connections"]),
             Source { direction_blind: true, ..kubelet("KubeletSockets", signal, &["container_sockets"]) },
         ],
         Signal::ConnectionsOpened => vec![otel(
@@ -117,7 +121,7 @@ fn source(name: &str, signal: Signal, metrics: &'static [&'static str], witness:
         name: name.to_owned(),
         signal,
         query: Query::Selector { metrics, matchers: &[] },
-        labels: Labels::default(),
+        naming: Labels::default().into(),
         witness,
         merge,
         direction_blind: false,
@@ -133,6 +137,15 @@ fn otel(signal: Signal, metrics: &'static [&'static str], matchers: Matchers) ->
 
 fn middleware(signal: Signal, metrics: &'static [&'static str]) -> Source {
     source("GoGrpcMiddleware", signal, metrics, Witness::Application, Merge::SumOver(MIDDLEWARE_LABELS))
+}
+
+/// Outbound connections of every protocol. The witness is the application, not the platform: the container stands in a
+/// label that whoever is scraped can write.
+fn coroot(signal: Signal, metrics: &'static [&'static str]) -> Source {
+    Source {
+        naming: Naming::Path(CONTAINER_ID),
+        ..source("Coroot", signal, metrics, Witness::Application, Merge::SumOver(COROOT_LABELS))
+    }
 }
 
 fn kubelet(name: &str, signal: Signal, metrics: &'static [&'static str]) -> Source {

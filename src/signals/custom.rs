@@ -53,12 +53,13 @@ impl CustomSource {
         if self.namespaces.is_empty() {
             return Err(InvalidSource::NoNamespaces(name()));
         }
-        promql::check_custom(&self.query, &self.labels.namespace).map_err(|why| InvalidSource::Query(name(), why))?;
+        promql::check_custom(&self.query, &self.labels.clone().into())
+            .map_err(|why| InvalidSource::Query(name(), why))?;
         Ok(Source {
             name: name(),
             signal: self.signal,
             query: Query::Custom(self.query.clone()),
-            labels: self.labels.clone(),
+            naming: self.labels.clone().into(),
             witness: Witness::Application,
             merge: Merge::One,
             direction_blind: false,

@@ -4,6 +4,8 @@
 //! Queries read raw samples over a range (`metric{…}[24h]`). An instant vector would hide how old a sample is, the
 //! gaps between samples, and the samples of dead incarnations.
 
+mod clients;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use promql_parser::{
@@ -19,7 +21,9 @@ use promql_parser::{
     },
 };
 
-use super::{MatchOp, Query, Source};
+pub use clients::{client_queries, server_queries};
+
+use super::{MatchOp, Naming, Query, Source, naming::POD_PATH};
 
 /// The longest query text, bytes. VictoriaMetrics refuses 16 KiB and more (`-search.maxQueryLen`).
 const MAX_QUERY_BYTES: usize = 12 * 1024;
@@ -87,12 +91,15 @@ impl Scope {
         self.0.contains(namespace)
     }
 
-    fn matcher(&self, label: &str) -> Matcher {
+    fn matcher(&self, naming: &Naming) -> Matcher {
         let names: Vec<&str> = self.iter().collect();
-        match names.as_slice() {
-            [one] => Matcher::new(ParsedOp::Equal, label, one),
-            // DNS labels hold no character that a regular expression would read.
-            many => regex_matcher(label, many),
+        // DNS labels hold no character that a regular expression would read.
+        match (naming, names.as_slice()) {
+            (Naming::Labels(labels), [one]) => Matcher::new(ParsedOp::Equal, &labels.namespace, one),
+            (Naming::Labels(labels), many) => regex_matcher(&labels.namespace, many),
+            (Naming::Path(label), many) => {
+                regex_matcher(label, &[format!("{POD_PATH}({})/.+", many.join("|")).as_str()])
+            }
         }
     }
 
@@ -105,7 +112,7 @@ impl Scope {
     }
 }
 
-fn is_dns_label(text: &str) -> bool {
+pub(super) fn is_dns_label(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=63).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
@@ -119,17 +126,17 @@ pub fn range_query(source: &Source, scope: &Scope, window: Duration) -> Result<V
         Query::Selector { metrics, matchers } => {
             let (name, mut all) = named(metrics);
             all.extend(matchers.iter().map(|(label, op, value)| Matcher::new(parsed(*op), label, value)));
-            all.push(scope.matcher(&source.labels.namespace));
+            all.push(scope.matcher(&source.naming));
             let vs = VectorSelector::new(name, Matchers::new(all));
             Expr::MatrixSelector(MatrixSelector { vs, range: window }).to_string()
         }
-        Query::Custom(text) => pinned(text, &source.labels.namespace, scope, window)?.to_string(),
+        Query::Custom(text) => pinned(text, &source.naming, scope, window)?.to_string(),
     };
     match scope.halves() {
         Some([left, right]) if text.len() > MAX_QUERY_BYTES => {
             Ok([range_query(source, &left, window)?, range_query(source, &right, window)?].concat())
         }
-        _ => verify(&text, &source.labels.namespace, scope).map(|()| vec![text]),
+        _ => verify(&text, &source.naming, scope).map(|()| vec![text]),
     }
 }
 
@@ -148,7 +155,7 @@ pub fn bucket_query(
     let (span, width_text) = (span.as_secs(), width.as_secs());
     let bucketed = |samples: String| {
         let text = format!("{function}({samples})[{span}s:{width_text}s]");
-        verify(&text, &source.labels.namespace, scope).map(|()| text)
+        verify(&text, &source.naming, scope).map(|()| text)
     };
     range_query(source, scope, width)?.into_iter().map(bucketed).collect()
 }
@@ -157,9 +164,9 @@ pub fn bucket_query(
 ///
 /// # Errors
 /// It does not, or is not.
-pub fn verify(query: &str, namespace_label: &str, scope: &Scope) -> Result<(), InvalidQuery> {
+pub fn verify(query: &str, naming: &Naming, scope: &Scope) -> Result<(), InvalidQuery> {
     let expr = parsed_query(query)?;
-    let mut check = PinCheck { wanted: scope.matcher(namespace_label), query, found: 0 };
+    let mut check = PinCheck { wanted: scope.matcher(naming), query, found: 0 };
     walk_expr(&mut check, &expr)?;
     if check.found == 0 { Err(InvalidQuery::NotPinned(query.to_owned())) } else { Ok(()) }
 }
@@ -168,19 +175,19 @@ pub fn verify(query: &str, namespace_label: &str, scope: &Scope) -> Result<(), I
 ///
 /// # Errors
 /// It is not PromQL, selects nothing, or uses what is not allowed.
-pub(super) fn check_custom(text: &str, namespace_label: &str) -> Result<(), InvalidQuery> {
+pub(super) fn check_custom(text: &str, naming: &Naming) -> Result<(), InvalidQuery> {
     let scope = Scope(BTreeSet::from(["any".to_owned()]));
-    let expr = pinned(text, namespace_label, &scope, Duration::from_secs(300))?;
-    verify(&expr.to_string(), namespace_label, &scope)
+    let expr = pinned(text, naming, &scope, Duration::from_secs(300))?;
+    verify(&expr.to_string(), naming, &scope)
 }
 
 fn parsed_query(query: &str) -> Result<Expr, InvalidQuery> {
     parse(query).map_err(|reason| InvalidQuery::NotPromql { query: query.to_owned(), reason })
 }
 
-fn pinned(text: &str, label: &str, scope: &Scope, window: Duration) -> Result<Expr, InvalidQuery> {
+fn pinned(text: &str, naming: &Naming, scope: &Scope, window: Duration) -> Result<Expr, InvalidQuery> {
     let mut expr = parsed_query(text)?;
-    walk_expr_mut(&mut Pin { matcher: scope.matcher(label), query: text }, &mut expr)?;
+    walk_expr_mut(&mut Pin { matcher: scope.matcher(naming), query: text }, &mut expr)?;
     match expr {
         Expr::VectorSelector(vs) => Ok(Expr::MatrixSelector(MatrixSelector { vs, range: window })),
         Expr::MatrixSelector(_) | Expr::Subquery(_) => {
@@ -204,7 +211,7 @@ fn named(metrics: &[&str]) -> (Option<String>, Vec<Matcher>) {
     }
 }
 
-/// A matcher for any of these values, which hold no character that a regular expression would read.
+/// A matcher for any of these patterns: plain words, and what this file makes of them.
 fn regex_matcher(label: &str, values: &[&str]) -> Matcher {
     let op: TokenId = T_EQL_REGEX;
     let pattern = values.join("|");
@@ -291,111 +298,4 @@ impl ExprVisitor for PinCheck<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::signals::{Signal, catalog};
-
-    const WINDOW: Duration = Duration::from_secs(300);
-
-    fn scope(namespaces: &[&str]) -> Scope {
-        Scope::new(namespaces.iter().map(|it| (*it).to_owned())).expect("good names")
-    }
-
-    fn custom(text: &str) -> Source {
-        Source { query: Query::Custom(text.to_owned()), ..catalog::sources(Signal::Goroutines).remove(0) }
-    }
-
-    #[test]
-    fn a_source_becomes_one_raw_range_query_pinned_to_its_namespaces() {
-        let source = catalog::sources(Signal::OpenConnections).remove(1);
-        assert_eq!(
-            range_query(&source, &scope(&["shop"]), WINDOW),
-            Ok(vec![r#"container_sockets{container!="",container!="POD",namespace="shop"}[5m]"#.to_owned()])
-        );
-        let source = catalog::sources(Signal::OpenConnections).remove(0);
-        let queries = range_query(&source, &scope(&["b", "a"]), WINDOW).expect("a query");
-        assert_eq!(
-            queries,
-            [
-                r#"{__name__=~"grpc_subchannel_open_connections|grpc_subchannel_open_connections_connection",namespace=~"a|b"}[5m]"#
-            ]
-        );
-    }
-
-    #[test]
-    fn buckets_are_floors_of_gauges_and_last_values_of_counters() {
-        let text = |source: &Source| {
-            let (span, width) = (Duration::from_secs(86_400), Duration::from_secs(1_800));
-            bucket_query(source, &scope(&["shop"]), span, width).expect("allowed")[0].clone()
-        };
-        assert_eq!(
-            text(&catalog::sources(Signal::Goroutines).remove(0)),
-            r#"min_over_time(go_goroutines{namespace="shop"}[30m])[86400s:1800s]"#
-        );
-        assert_eq!(
-            text(&catalog::sources(Signal::Calls).remove(1)),
-            r#"last_over_time(grpc_client_started_total{namespace="shop"}[30m])[86400s:1800s]"#
-        );
-        assert_eq!(
-            text(&custom("sum by (pod) (x)")),
-            r#"min_over_time((sum by (pod) (x{namespace="shop"}))[30m:15s])[86400s:1800s]"#
-        );
-    }
-
-    #[test]
-    fn every_query_of_the_catalog_parses_and_is_pinned() {
-        for source in Signal::ALL.into_iter().flat_map(catalog::sources) {
-            assert!(range_query(&source, &scope(&["a", "b"]), WINDOW).is_ok(), "{source:?}");
-            assert!(bucket_query(&source, &scope(&["a", "b"]), WINDOW, WINDOW / 5).is_ok(), "{source:?}");
-        }
-    }
-
-    #[test]
-    fn no_namespace_and_no_strange_namespace_is_ever_asked_for() {
-        assert_eq!(Scope::new([]), Err(InvalidQuery::NoNamespace));
-        for bad in ["", "a|b", ".*", "A", "a\"} or up{x=\"", "-a", "a-"] {
-            assert!(Scope::new([bad.to_owned()]).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_custom_selector_becomes_a_raw_range_and_an_expression_a_subquery() {
-        let text = |query: &str| range_query(&custom(query), &scope(&["shop"]), WINDOW).expect("allowed")[0].clone();
-        assert_eq!(text(r#"app_conns{kind="out"}"#), r#"app_conns{kind="out",namespace="shop"}[5m]"#);
-        assert_eq!(
-            text("sum by (namespace, pod) (app_conns) - on (pod) app_idle"),
-            r#"(sum by (namespace, pod) (app_conns{namespace="shop"}) - on (pod) app_idle{namespace="shop"})[5m:15s]"#
-        );
-    }
-
-    #[test]
-    fn values_in_custom_sources_stay_quoted() {
-        let query = range_query(&custom(r#"x{a="\"} or y{b=\""}"#), &scope(&["shop"]), WINDOW).expect("allowed");
-        assert_eq!(query[0], r#"x{a="\"} or y{b=\"",namespace="shop"}[5m]"#);
-    }
-
-    #[test]
-    fn what_hides_time_or_escapes_the_namespace_is_refused() {
-        for text in ["x offset 5m", "x @ 5", "x[5m]", "1", "x{", "topk(scalar(y), x)", r#"{a="1" or b="2"}"#, ""] {
-            assert!(range_query(&custom(text), &scope(&["shop"]), WINDOW).is_err(), "{text:?} was allowed");
-        }
-    }
-
-    #[test]
-    fn a_query_about_another_namespace_does_not_verify() {
-        let shop = scope(&["shop"]);
-        assert!(verify(r#"x{namespace="shop"}[5m]"#, "namespace", &shop).is_ok());
-        for text in [r#"x{namespace="other"}[5m]"#, r#"x{namespace="shop"} + y"#, "x", "1 + 1"] {
-            assert!(verify(text, "namespace", &shop).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_long_list_of_namespaces_is_split_into_several_queries() {
-        let many: Vec<String> = (0..900).map(|n| format!("namespace-number-{n}")).collect();
-        let scope = Scope::new(many.clone()).expect("good names");
-        let queries = range_query(&catalog::sources(Signal::Calls).remove(0), &scope, WINDOW).expect("queries");
-        assert!(queries.len() > 1 && queries.iter().all(|it| it.len() <= MAX_QUERY_BYTES));
-        assert!(many.iter().all(|name| queries.iter().any(|query| query.contains(name.as_str()))));
-    }
-}
+mod tests;

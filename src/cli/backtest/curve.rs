@@ -76,11 +76,10 @@ fn samples(recording: &Recording, name: &str, signal: Signal, whom: &Container) 
 }
 
 fn is_about(source: &Source, series: &Series, (namespace, pod, container): &Container) -> bool {
-    let label = |name: &str| series.labels.get(name).map_or("", String::as_str);
-    let of_container = label(&source.labels.container);
-    label(&source.labels.namespace) == namespace
-        && label(&source.labels.pod) == pod
-        && (of_container.is_empty() || of_container == container)
+    source
+        .naming
+        .whom(&series.labels)
+        .is_some_and(|it| it.namespace == namespace && it.pod == pod && it.container.is_none_or(|it| it == container))
 }
 
 fn merged(source: &Source, about: &[&Series]) -> Vec<Sample> {

@@ -25,13 +25,11 @@ use crate::{
         prometheus::Prometheus,
         series::{Loaded, Reading, read_files},
     },
-    signals::{Query, Scope, Signal, catalog},
+    signals::{Query, Scope, Signal, catalog, namespace_of},
 };
 
 /// How far back a backtest of a metrics backend looks unless it is told.
 const DEFAULT_SINCE: &str = "7d";
-/// The namespace label of the catalog's sources.
-const NAMESPACE: &str = "namespace";
 
 /// The past.
 pub enum Past {
@@ -149,7 +147,7 @@ fn files(args: &BacktestArgs, policies: &[Known], progress: &Progress) -> anyhow
     let metrics = metrics();
     let wanted = |labels: &BTreeMap<String, String>| {
         labels.get("__name__").is_some_and(|it| metrics.contains(it.as_str()))
-            && namespaces.as_ref().is_none_or(|all| labels.get(NAMESPACE).is_some_and(|it| all.contains(it)))
+            && namespaces.as_ref().is_none_or(|all| namespace_of(labels).is_some_and(|it| all.contains(it)))
     };
     let size = |path| fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|it| it.len());
     let size = paths.iter().map(size).sum::<Option<u64>>().unwrap_or(0);
@@ -207,7 +205,7 @@ fn recorded(series: &[Series]) -> Option<(Timestamp, Timestamp)> {
 
 /// The part of a recording that is about these namespaces.
 fn only<'a>(recording: &'a Recording, namespaces: &BTreeSet<String>) -> Cow<'a, Recording> {
-    let within = |it: &Series| it.labels.get(NAMESPACE).is_some_and(|it| namespaces.contains(it));
+    let within = |it: &Series| namespace_of(&it.labels).is_some_and(|it| namespaces.contains(it));
     let answered = recording.answers.iter().flat_map(|it| &it.result).flat_map(|it| &it.series);
     if answered.chain(&recording.others).all(within) {
         return Cow::Borrowed(recording);

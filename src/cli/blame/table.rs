@@ -57,7 +57,9 @@ fn summary(blame: &Blame) -> String {
 fn because(blame: &Blame) -> String {
     match blame {
         Blame { grpc_go: None, .. } => ": the program does not use grpc-go, or its heap holds nothing of it".to_owned(),
-        Blame { serves_only: true, .. } => ": what gRPC holds here is a server's side; ask its clients".to_owned(),
+        Blame { serves_only: true, .. } => {
+            ": what gRPC holds here is a server's side; `grpc-hygiene clients SERVICE` ranks its clients".to_owned()
+        }
         Blame { faded: true, channels, .. } => format!(
             " by this profile: of {:.0} channels next to nothing is left with who made them, for they idled out. Ask a \
              younger pod, or set runtime.MemProfileRate = 4096",

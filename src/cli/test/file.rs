@@ -17,7 +17,8 @@ use super::{
 use crate::{
     api::{DurationText, parse_duration, print_duration},
     cli::policies::{Known, KnownReach, from_document, from_file},
-    decide::{Policy, Series, notation, replay::Recording},
+    decide::{Policy, Series, notation, replay::Recording, scales::look_distance},
+    signals::{namespace_of, whom_of},
 };
 
 /// The time of the first sample when a file does not say `start`.
@@ -170,7 +171,7 @@ impl WrittenTest {
 /// A policy of one namespace never sees another's series: a test that holds some would show what cannot happen.
 fn check_reach(series: &[Series], reach: &KnownReach) -> anyhow::Result<()> {
     let KnownReach::Namespace(only) = reach else { return Ok(()) };
-    let foreign = |it: &&Series| !only.is_empty() && label(it, "namespace").is_some_and(|it| it != only);
+    let foreign = |it: &&Series| !only.is_empty() && namespace_of(&it.labels).is_some_and(|it| it != only);
     match series.iter().find(foreign) {
         Some(it) => bail!("input_series: the policy looks into namespace {only}, which {} is not in", printed(it)),
         None => Ok(()),
@@ -189,14 +190,15 @@ fn resolved(written: &Written, series: &[Series], long: Duration) -> anyhow::Res
     }
     let asked = |wanted: &Option<String>, has: Option<&str>| wanted.as_deref().is_none_or(|it| has == Some(it));
     let about = |it: &Series| {
+        let whom = whom_of(&it.labels)?;
         let who = Who {
-            namespace: label(it, "namespace")?.to_owned(),
-            pod: label(it, "pod")?.to_owned(),
+            namespace: whom.namespace.to_owned(),
+            pod: whom.pod.to_owned(),
             container: written.container.clone(),
         };
         let meant = asked(&written.namespace, Some(&who.namespace))
             && asked(&written.pod, Some(&who.pod))
-            && asked(&written.container, label(it, "container"));
+            && asked(&written.container, whom.container);
         meant.then_some(who)
     };
     let who: BTreeSet<Who> = series.iter().filter_map(about).collect();

@@ -41,7 +41,7 @@ fn read(source: Source, series: Vec<Series>, target: Target) -> Reading {
 }
 
 fn sockets() -> Source {
-    catalog::sources(Signal::OpenConnections).remove(1)
+    catalog::sources(Signal::OpenConnections).remove(2)
 }
 
 fn calls() -> Source {
@@ -154,7 +154,7 @@ fn warnings_and_failures_spoil_the_signal_for_everybody() {
 
 #[test]
 fn the_next_source_is_asked_only_where_the_better_one_has_nothing() {
-    let [better, worse] = [0, 1].map(|n| catalog::sources(Signal::OpenConnections).remove(n));
+    let [better, worse] = [0, 2].map(|n| catalog::sources(Signal::OpenConnections).remove(n));
     let answer =
         |source, series| Answer { source, width: None, result: Ok(Arc::new(Matrix { series, warnings: vec![] })) };
     let answers = [answer(better, vec![]), answer(worse, vec![series(&[], &[(5, 7.0)])])];
@@ -184,4 +184,48 @@ fn a_life_that_is_over_is_the_fullest_incarnation_s_even_if_a_clock_let_the_next
     let indexed = Indexed::new(&answer);
     let told = runs(std::slice::from_ref(&indexed), &target(), (0.0, (NOW - 30) as f64)).remove(0).1.expect("a run");
     assert_eq!(told.measured.samples.len(), 3);
+}
+
+/// What Coroot's agent says of the target's connections to one destination.
+fn coroot(destination: &str, agent: &str, values: &[(i64, f64)]) -> Series {
+    let labels = [
+        ("container_id", "/k8s/shop/orders-1/app"),
+        ("destination", destination),
+        ("actual_destination", destination),
+        ("namespace", "coroot"),
+        ("pod", agent),
+        ("container", "node-agent"),
+    ];
+    series(&labels, values)
+}
+
+fn read_coroot(series: Vec<Series>, target: Target) -> Reading {
+    read(catalog::sources(Signal::OpenConnections).remove(1), series, target)
+}
+
+#[test]
+fn an_agent_s_series_are_about_the_container_in_their_path_and_added_up_over_destinations() {
+    let (users, stock) =
+        (coroot("a:1", "agent-1", &[(20, 3.0), (5, 4.0)]), coroot("b:1", "agent-1", &[(20, 1.0), (5, 1.0)]));
+    let mut other = users.clone();
+    other.labels.insert("container_id".into(), "/k8s/shop/orders-1/sidecar".into());
+    let two = Target { containers_in_pod: 2, ..target() };
+    let reading = read_coroot(vec![users, stock, other], two);
+    assert_eq!(values(&reading), [4.0, 5.0]);
+    assert!(matches!(reading, Reading::Usable(Measured { witnessed: false, direction_blind: false, .. })));
+}
+
+#[test]
+fn another_pod_of_the_agent_goes_on_where_the_last_one_ended() {
+    let (before, after) =
+        (coroot("a:1", "agent-1", &[(60, 3.0), (45, 4.0)]), coroot("a:1", "agent-2", &[(20, 5.0), (5, 6.0)]));
+    assert_eq!(values(&read_coroot(vec![before, after], target())), [3.0, 4.0, 5.0, 6.0]);
+}
+
+#[test]
+fn whoever_writes_an_agent_s_series_in_another_namespace_spoils_them_and_is_not_added() {
+    let told = coroot("a:1", "agent-1", &[(20, 3.0), (5, 4.0)]);
+    let mut forged = coroot("a:1", "evil", &[(20, 3_000.0), (5, 4_000.0)]);
+    forged.labels.insert("namespace".into(), "tenant".into());
+    assert_eq!(why(&read_coroot(vec![told, forged], target())), "Duplicates");
 }
