@@ -129,7 +129,7 @@ pub enum Mode {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SourcesSpec {
-    /// Client connections that are open now. Catalog: `OpenTelemetry`, `Coroot`, `KubeletSockets`.
+    /// Client connections that are open now. Catalog: `OpenTelemetry`, `KubeletSockets`; by name only: `Coroot`.
     #[schemars(length(min = 1, max = 63))]
     pub open_connections: String,
     /// Client connections opened since start. Catalog: `OpenTelemetry`.

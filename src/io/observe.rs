@@ -161,14 +161,13 @@ pub(super) fn candidates(
     name: &str,
     scope: &Scope,
 ) -> Result<Vec<Source>, InvalidPolicy> {
-    let of_catalog = catalog::sources(signal);
     if name == catalog::AUTO {
-        return Ok(of_catalog);
+        return Ok(catalog::automatic(signal));
     }
     if name == catalog::API && signal == Signal::MemoryLimit {
         return Ok(Vec::new());
     }
-    if let Some(source) = of_catalog.into_iter().find(|it| it.name == name) {
+    if let Some(source) = catalog::sources(signal).into_iter().find(|it| it.name == name) {
         return Ok(vec![source]);
     }
     let field = "sources";

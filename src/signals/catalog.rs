@@ -107,6 +107,13 @@ pub fn sources(signal: Signal) -> Vec<Source> {
     }
 }
 
+/// The sources that [`AUTO`] asks, best first: not those whose series name the container in a label that every tenant
+/// who is scraped can write about any other. A policy's author chooses such a source by name, knowing who is scraped.
+#[must_use]
+pub fn automatic(signal: Signal) -> Vec<Source> {
+    sources(signal).into_iter().filter(|it| !matches!(it.naming, Naming::Path(_))).collect()
+}
+
 /// Every source name that a policy may write for this signal, for error messages.
 #[must_use]
 pub fn names(signal: Signal) -> Vec<String> {
@@ -162,4 +169,19 @@ fn application(name: &str, signal: Signal, metrics: &'static [&'static str]) -> 
 fn state_metrics(signal: Signal, metrics: &'static [&'static str]) -> Source {
     // kube-state-metrics labels its series with the pod's uid: a recreated pod is another series.
     source("KubeStateMetrics", signal, metrics, Witness::Platform, Merge::NewestOf(&["uid", "node", "unit"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_asks_nobody_whose_series_name_the_container_in_a_label_that_any_tenant_can_write() {
+        let named = |sources: Vec<Source>| sources.into_iter().any(|it| it.name == "Coroot");
+        assert!(!named(automatic(Signal::OpenConnections)));
+        assert!(named(sources(Signal::OpenConnections)), "a policy may choose it by name");
+        for signal in Signal::ALL {
+            assert!(sources(signal).is_empty() || !automatic(signal).is_empty(), "{signal:?} has a source");
+        }
+    }
 }

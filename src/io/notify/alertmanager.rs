@@ -185,7 +185,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::WorkloadRef;
+    use crate::api::{SiteRecord, WorkloadRef};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).expect("a time")
@@ -233,6 +233,22 @@ mod tests {
                 "endsAt": "2027-01-15T08:05:00.000Z",
             })
         );
+    }
+
+    #[test]
+    fn an_alert_with_evidence_carries_the_lines_and_the_profile() {
+        let site = SiteRecord {
+            function: "example.com/shop/handlers.(*Orders).GetUser".into(),
+            line: "handlers/orders.go:28".into(),
+            channels: 510.0,
+            bytes: 2e6,
+            confidence: 99.9,
+        };
+        let file = "shop_orders-1_app_20260101T000000Z.heap.pb.gz";
+        let alert = sent(AlertRecord { sites: vec![site], profile: Some(file.into()), ..record(None) }, 60);
+        let sites = "handlers.(*Orders).GetUser (handlers/orders.go:28) holds 510 channels";
+        assert_eq!(alert["annotations"]["sites"], sites);
+        assert_eq!(alert["annotations"]["profile"], file);
     }
 
     #[test]
