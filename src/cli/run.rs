@@ -13,6 +13,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
+    task::JoinHandle,
 };
 use tracing::{info, warn};
 
@@ -41,7 +42,7 @@ use crate::{
 /// # Errors
 /// The configuration cannot work, no cluster is reachable, or the custom resources are not installed.
 pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let RunArgs { config, listen, namespace, identity, .. } = &args;
+    let RunArgs { config, namespace, identity, .. } = &args;
     if identity.trim().is_empty() {
         bail!("--identity may not be empty: two replicas of one name would both lead");
     }
@@ -50,18 +51,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::default());
     let pages = Pages::new(Arc::clone(&metrics));
     let shelf = shelf(&args).await?;
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(web::serve(listener, pages.clone(), until(stopped.clone())));
-    let downloads = match &shelf {
-        Some(shelf) => {
-            let listener = TcpListener::bind(args.profiles_listen).await;
-            let listener = listener.with_context(|| format!("cannot listen on {}", args.profiles_listen))?;
-            Some(tokio::spawn(web::serve_profiles(listener, Arc::clone(shelf), until(stopped.clone()))))
-        }
-        None => None,
-    };
-
+    let server = serve(&args, pages.clone(), shelf.clone(), &stopped).await?;
     let kube_config = KubeConfig::infer().await.context("no Kubernetes cluster is configured")?;
     let client = Client::try_from(kube_config.clone())?;
     require_definitions(&client).await?;
@@ -91,16 +82,25 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if let Ok(Err(error)) = server.await {
         warn!(%error, "the web server failed");
     }
-    if let Some(downloads) = downloads
-        && let Ok(Err(error)) = downloads.await
-    {
-        warn!(%error, "the server of profiles failed");
-    }
     match term {
         Term::Stopped => Ok(ExitCode::SUCCESS),
         Term::Lost => bail!("the lease was lost: stopping, so that nothing is done twice"),
         Term::Finished(()) => bail!("the controllers ended, which they never should"),
     }
+}
+
+/// Serves the pages, and the stored profiles if there is a shelf, until `stopped`.
+async fn serve(
+    args: &RunArgs,
+    pages: Pages,
+    shelf: Option<Arc<Shelf>>,
+    stopped: &watch::Receiver<bool>,
+) -> anyhow::Result<JoinHandle<std::io::Result<()>>> {
+    let bound = async |address| TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"));
+    let pages = web::serve(bound(args.listen).await?, pages, until(stopped.clone()));
+    let Some(shelf) = shelf else { return Ok(tokio::spawn(pages)) };
+    let profiles = web::serve_profiles(bound(args.profiles_listen).await?, shelf, until(stopped.clone()));
+    Ok(tokio::spawn(async { tokio::try_join!(pages, profiles).map(drop) }))
 }
 
 /// Where profiles are stored, if anywhere.
@@ -120,8 +120,8 @@ struct Parts {
     namespace: String,
 }
 
-/// What the leader does. Everything is joined into this one future and nothing is spawned: when the lease is lost it
-/// is dropped, and nothing acts any more.
+/// What the leader does. Everything is joined into this one future and nothing that acts is spawned: when the lease is
+/// lost it is dropped, and nothing acts any more.
 async fn work(parts: Parts) {
     let Parts { client, prometheus, config, camera, hands, metrics, namespace } = parts;
     metrics.leading(true);

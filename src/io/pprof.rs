@@ -104,9 +104,10 @@ pub struct Page<'a> {
     pub path: &'a str,
 }
 
+/// The page. A heap profile is two collections old, which may be four minutes, unless one is asked for: `gc=1`.
 const fn name(kind: Kind) -> &'static str {
     match kind {
-        Kind::Heap => "heap",
+        Kind::Heap => "heap?gc=1",
         Kind::Goroutines => "goroutine",
     }
 }
@@ -207,6 +208,6 @@ mod tests {
     #[test]
     fn a_page_is_asked_for_through_the_pod_proxy() {
         let page = Page { namespace: "shop", pod: "orders-1", port: "6060", path: "/debug/pprof/" };
-        assert_eq!(page.place(Kind::Heap), "/api/v1/namespaces/shop/pods/orders-1:6060/proxy/debug/pprof/heap");
+        assert_eq!(page.place(Kind::Heap), "/api/v1/namespaces/shop/pods/orders-1:6060/proxy/debug/pprof/heap?gc=1");
     }
 }

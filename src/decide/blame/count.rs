@@ -27,6 +27,10 @@ const IN_THE_HEAP: [(u32, f64, f64); 6] = [
     (80, 49_800.0, 56_800.0),
     (81, 16_800.0, 56_800.0),
 ];
+/// Clients of libraries are counted by what they hold besides their channel from so many samples on,
+const CLIENTS_FROM: f64 = 8.0;
+/// if that is large enough to be one for each, bytes.
+const A_CLIENT: f64 = 4_096.0;
 /// With fewer samples of what is still there, sites cannot be told by it.
 const FADED: f64 = 3.0;
 /// From so many samples of the channels' own objects on these are simply counted.
@@ -64,6 +68,13 @@ struct Tally {
     /// Channels' own objects, and samples of them.
     objects: f64,
     objects_sampled: f64,
+    /// Of what a library's clients hold besides their channels: the objects of which most bytes are there, one for each
+    /// client, and samples of them.
+    clients: f64,
+    clients_sampled: f64,
+    clients_bytes: f64,
+    /// All that it holds besides channels.
+    beside: f64,
 }
 
 impl Tally {
@@ -71,6 +82,24 @@ impl Tally {
     fn weight(&self) -> f64 {
         let lasted = if self.lasting_allocated > 0.0 { self.lasting_live / self.lasting_allocated } else { 0.0 };
         (self.allocated * lasted.min(1.0)).max(self.live)
+    }
+
+    /// Whether clients of a library are counted by what they hold besides their channel.
+    fn knows_clients(&self) -> bool {
+        self.clients_sampled >= CLIENTS_FROM
+            && self.clients_sampled > self.live
+            && self.clients_bytes >= A_CLIENT * self.clients
+    }
+
+    /// How sure it is that the site holds at least [`LEAST_CHANNELS`], percent.
+    fn confidence(&self, rate: f64) -> f64 {
+        if self.knows_clients() {
+            return surely(self.clients_sampled, LEAST_CHANNELS * self.clients_sampled / self.clients);
+        }
+        // Objects of the size that most of a channel's are.
+        const OBJECT: f64 = 128.0;
+        let of_one = ON_THE_CALLERS_STACK / OBJECT * -(-OBJECT / rate).exp_m1();
+        surely(self.live, LEAST_CHANNELS * of_one)
     }
 }
 
@@ -80,32 +109,48 @@ pub fn count(profile: &Profile, dials: &Dials, known: Option<f64>) -> Counted {
     let tallies: Vec<(usize, Tally)> =
         dials.by_site.iter().map(|(site, stacks)| (*site, tally(profile, stacks, &lasting))).collect();
     // Of channels that idled out next to nothing is left with who made them; then what was allocated says who may have.
-    let live: f64 = tallies.iter().map(|it| it.1.live).sum();
+    let live: f64 = tallies.iter().map(|it| it.1.live + it.1.clients_sampled).sum();
     let faded = live < FADED && known.is_some_and(|it| it >= LEAST_CHANNELS);
-    let speaks = |it: &(usize, Tally)| it.1.live > 0.0 || faded && it.1.allocated > 0.0;
+    let speaks = |it: &(usize, Tally)| it.1.live > 0.0 || it.1.knows_clients() || faded && it.1.allocated > 0.0;
     let tallies: Vec<(usize, Tally)> = tallies.into_iter().filter(speaks).collect();
     let bytes = held(profile);
     let channels = in_all(profile, &tallies, bytes, known);
     let exact = tallies.iter().map(|it| it.1.objects_sampled).sum::<f64>() >= COUNTED_FROM;
-    let weight = |it: &Tally| if faded { it.allocated } else { it.weight() };
-    let weights: Vec<f64> = tallies.iter().map(|(_, it)| if exact { it.objects } else { weight(it) }).collect();
-    let sampled: Vec<f64> = tallies.iter().map(|(_, it)| if exact { it.objects_sampled } else { weight(it) }).collect();
-    let alike = alike(&sampled);
-    let all: f64 = weights.iter().sum();
-    let shares = alike.iter().map(|group| {
-        let of = |it: &usize| weights[*it];
-        group.iter().map(of).sum::<f64>() / group.len() as f64 / all.max(f64::MIN_POSITIVE)
-    });
-    let mut share = vec![0.0; weights.len()];
-    for (group, each) in alike.iter().zip(shares) {
-        group.iter().for_each(|it| share[*it] = each);
-    }
-    let alone = weights.iter().map(|it| channels.count * it / all.max(f64::MIN_POSITIVE)).collect();
+    let weight = |it: &Tally| match it {
+        it if it.knows_clients() => (0.0, 0.0),
+        it if exact => (it.objects, it.objects_sampled),
+        it if faded => (it.allocated, it.allocated),
+        it => (it.weight(), it.weight()),
+    };
+    let (weights, sampled): (Vec<f64>, Vec<f64>) = tallies.iter().map(|it| weight(&it.1)).unzip();
+    // Sites that hold libraries' clients are counted by these; the others share what is left.
+    let counted: f64 = tallies.iter().filter(|it| it.1.knows_clients()).map(|it| it.1.clients).sum();
+    let nobody_else = weights.iter().all(|it| *it <= 0.0) && channels.from == Known::Counted;
+    // A heap profile is older than the goroutines; where nobody else made any, they are all there.
+    let scale = if nobody_else || counted > channels.count { channels.count / counted.max(1.0) } else { 1.0 };
+    let clients = |it: &Tally| it.knows_clients().then(|| it.clients * scale);
+    let rest = (channels.count - tallies.iter().filter_map(|it| clients(&it.1)).sum::<f64>()).max(0.0);
+    let all = weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    let alone = |(tally, weight): (&Tally, &f64)| clients(tally).unwrap_or(rest * weight / all);
+    let alone = tallies.iter().map(|it| &it.1).zip(&weights).map(alone).collect();
+    let share = shares(&weights, &sampled);
     let site = |(place, (frame, tally)): (usize, &(usize, Tally))| {
-        let held = channels.count * share[place];
-        site(profile, *frame, &dials.by_site[frame], tally, held, bytes * share[place], sampled[place])
+        let held = clients(tally).unwrap_or(rest * share[place]);
+        let bytes = bytes * held / channels.count.max(1.0) + tally.beside;
+        site(profile, *frame, &dials.by_site[frame], tally, held, bytes, sampled[place].max(tally.clients_sampled))
     };
     Counted { sites: tallies.iter().enumerate().map(site).collect(), alone, faded, channels, bytes }
+}
+
+/// The share of each site, alike for those that chance may have made differ.
+fn shares(weights: &[f64], sampled: &[f64]) -> Vec<f64> {
+    let all = weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    let mut shares = vec![0.0; weights.len()];
+    for group in alike(sampled) {
+        let each = group.iter().map(|it| weights[*it]).sum::<f64>() / group.len() as f64 / all;
+        group.iter().for_each(|it| shares[*it] = each);
+    }
+    shares
 }
 
 fn site(profile: &Profile, frame: usize, stacks: &[Dial], tally: &Tally, channels: f64, bytes: f64, n: f64) -> Site {
@@ -123,8 +168,8 @@ fn site(profile: &Profile, frame: usize, stacks: &[Dial], tally: &Tally, channel
         at_least: per_sample * poisson_at_least(n),
         at_most: per_sample * poisson_at_most(n),
         bytes,
-        samples: tally.live,
-        confidence: confidence(profile.rate, tally.live),
+        samples: if tally.knows_clients() { tally.clients_sampled } else { tally.live },
+        confidence: tally.confidence(profile.rate),
         through: shown.0,
         callers: shown.1,
         grew: None,
@@ -142,7 +187,7 @@ fn ways(profile: &Profile, (dial, stack): (Dial, &Stack)) -> (Vec<String>, Vec<S
 /// What is allocated while dialling and is still there with some channel: by the places below the dial.
 fn lasting(profile: &Profile, dials: &Dials) -> HashSet<Vec<usize>> {
     let all = dials.by_site.values().flatten();
-    let lives = all.filter(|it| profile.stacks[it.stack].objects > 0.0);
+    let lives = all.filter(|it| !it.beside && profile.stacks[it.stack].objects > 0.0);
     lives.map(|it| profile.stacks[it.stack].frames[..it.dial].to_vec()).collect()
 }
 
@@ -151,6 +196,13 @@ fn tally(profile: &Profile, stacks: &[Dial], lasting: &HashSet<Vec<usize>>) -> T
     for dial in stacks {
         let stack = &profile.stacks[dial.stack];
         let live = profile.samples(stack.objects, stack.bytes);
+        if dial.beside {
+            tally.beside += stack.bytes;
+            if stack.bytes > tally.clients_bytes {
+                (tally.clients, tally.clients_sampled, tally.clients_bytes) = (stack.objects, live, stack.bytes);
+            }
+            continue;
+        }
         let allocated = profile.samples(stack.allocated_objects, stack.allocated_bytes).max(live);
         tally.live += live;
         tally.live_bytes += stack.bytes;
@@ -168,11 +220,14 @@ fn tally(profile: &Profile, stacks: &[Dial], lasting: &HashSet<Vec<usize>>) -> T
     tally
 }
 
+fn any(stack: &Stack, those: &[bool]) -> bool {
+    stack.frames.iter().any(|it| those[*it])
+}
+
 /// What channels take in the heap, bytes, besides their calls.
 fn held(profile: &Profile) -> f64 {
-    let of = |test: fn(&Frame) -> bool| profile.frames.iter().map(test).collect::<Vec<bool>>();
-    let (holds, calls, serves) = (of(frames::holds), of(frames::calls), of(frames::serves));
-    let any = |stack: &Stack, those: &[bool]| stack.frames.iter().any(|it| those[*it]);
+    let (holds, calls, serves) =
+        (profile.which(frames::holds), profile.which(frames::calls), profile.which(frames::serves));
     let held = |it: &&Stack| any(it, &holds) && !any(it, &calls) && !any(it, &serves);
     profile.stacks.iter().filter(held).fold(0.0, |sum, it| sum + it.bytes)
 }
@@ -187,16 +242,19 @@ fn in_all(profile: &Profile, tallies: &[(usize, Tally)], bytes: f64, known: Opti
     }
     let on_stacks = sum(|it| it.live_bytes);
     let minor = frames::grpc_version(profile).map_or(0, |it| it.1);
-    let encrypted = profile.stacks.iter().any(|stack| {
-        stack.bytes > 0.0
-            && profile.frames_of(stack).any(frames::encrypts)
-            && profile.frames_of(stack).any(frames::holds)
-    });
+    let (encrypts, holds) = (profile.which(frames::encrypts), profile.which(frames::holds));
+    let both = |it: &Stack| it.bytes > 0.0 && any(it, &encrypts) && any(it, &holds);
+    let encrypted = profile.stacks.iter().any(both);
     let each = IN_THE_HEAP.iter().rev().find(|it| it.0 <= minor).map_or(0.0, |it| if encrypted { it.2 } else { it.1 });
     // Channels that never connected take no more than what their maker's stack shows.
     let connected = bytes > 2.0 * on_stacks;
     let count = if connected { bytes / each } else { on_stacks / ON_THE_CALLERS_STACK };
-    Channels { count, from: Known::Bytes }
+    let clients: f64 = tallies.iter().filter(|it| it.1.knows_clients()).map(|it| it.1.clients).sum();
+    if clients > count {
+        Channels { count: clients, from: Known::Objects }
+    } else {
+        Channels { count, from: Known::Bytes }
+    }
 }
 
 /// Sites whose samples differ by no more than chance: neighbours are joined while chi-squared lets them.
@@ -222,14 +280,10 @@ fn no_more_than_chance(counts: impl Iterator<Item = f64>) -> bool {
     ChiSquared::new(counts.len() as f64 - 1.0).is_ok_and(|it| it.sf(chi_squared) > DIFFERENT)
 }
 
-/// How sure it is that so many samples are those of [`LEAST_CHANNELS`] or more, percent.
-fn confidence(rate: f64, samples: f64) -> f64 {
-    // Objects of the size that most of a channel's are.
-    const OBJECT: f64 = 128.0;
-    let of_one = ON_THE_CALLERS_STACK / OBJECT * -(-OBJECT / rate).exp_m1();
-    let by_fewer =
-        Poisson::new(LEAST_CHANNELS * of_one).map_or(1.0, |it| 1.0 - it.cdf((samples.round() as u64).max(1) - 1));
-    100.0 * (1.0 - by_fewer)
+/// How sure it is that there is more than what so many samples are expected of, percent.
+fn surely(samples: f64, expected: f64) -> f64 {
+    let by_chance = Poisson::new(expected).map_or(1.0, |it| 1.0 - it.cdf((samples.round() as u64).max(1) - 1));
+    100.0 * (1.0 - by_chance)
 }
 
 /// The ends of the exact interval for a Poisson mean (Garwood 1936).

@@ -132,6 +132,11 @@ impl Profile {
         stack.frames.iter().map(|it| &self.frames[*it])
     }
 
+    /// Which frames pass a test. Frames are few and stacks are many: what takes time is asked of each frame once.
+    pub fn which(&self, test: fn(&Frame) -> bool) -> Vec<bool> {
+        self.frames.iter().map(test).collect()
+    }
+
     /// How many samples stand behind so many objects of so many bytes in all: an object of `s` bytes is sampled with
     /// probability `1 - exp(-s / rate)` (`runtime.MemProfileRate`).
     #[must_use]

@@ -12,6 +12,9 @@ use super::{
     profile::{Frame, Profile, Stack},
 };
 
+/// Libraries' functions that make clients whose channel is so small a part of them that it may not have been sampled.
+const KNOWN_MAKERS: [&str; 2] = ["go.etcd.io/etcd/client/v3.New", "go.etcd.io/etcd/client/v3.NewCtxClient"];
+
 /// A stack of a profile that makes a channel, split at the frame to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dial {
@@ -21,6 +24,8 @@ pub struct Dial {
     pub dial: usize,
     /// Where in it the frame to blame is.
     pub site: usize,
+    /// Whether no channel is made in it, but something else of a library's client that comes with one.
+    pub beside: bool,
 }
 
 /// All stacks that make channels, by the frame that is to blame for them.
@@ -34,31 +39,34 @@ pub struct Dials {
 
 /// Finds who makes channels.
 pub fn dials(profile: &Profile) -> Dials {
-    let dialled_at: Vec<Option<usize>> = profile.stacks.iter().map(|it| dialled_at(profile, it)).collect();
+    let dials = profile.which(frames::dials);
+    // Where the outermost call that makes a channel is: a resolver that makes one of its own does so for the outer one.
+    let dialled_at = |stack: &Stack| stack.frames.iter().rposition(|it| dials[*it]);
+    let dialled_at: Vec<Option<usize>> = profile.stacks.iter().map(dialled_at).collect();
     let seen = Seen::of(profile, &dialled_at);
     let mut by_site: BTreeMap<usize, Vec<Dial>> = BTreeMap::new();
     let mut place: HashMap<&Frame, usize> = HashMap::new();
+    let makers = seen.makers(&dialled_at);
     for (index, (stack, dialled)) in profile.stacks.iter().zip(&dialled_at).enumerate() {
-        let Some(dial) = *dialled else { continue };
+        let beside = dialled.is_none();
+        let Some(dial) = dialled.or_else(|| seen.made_at(stack, &makers)) else { continue };
         let site = seen.to_blame(stack, dial);
         let frame = stack.frames[site];
         // The same place may be there twice, with the addresses of two instances.
         let frame = *place.entry(&profile.frames[frame]).or_insert(frame);
-        by_site.entry(frame).or_default().push(Dial { stack: index, dial, site });
+        by_site.entry(frame).or_default().push(Dial { stack: index, dial, site, beside });
     }
     Dials { by_site, serves: profile.frames.iter().any(frames::serves) }
-}
-
-/// Where the outermost call that makes a channel is.
-fn dialled_at(profile: &Profile, stack: &Stack) -> Option<usize> {
-    // A resolver that makes a channel of its own does so for the outer one.
-    profile.frames_of(stack).rposition(frames::dials)
 }
 
 /// What all stacks together say about functions.
 struct Seen<'a> {
     profile: &'a Profile,
     origins: Vec<Origin>,
+    /// By frame: its function, closures counted as the function that they stand in.
+    functions: Vec<&'a str>,
+    /// By frame: whether it is `sync.Once`.
+    once: Vec<bool>,
     /// Functions that make calls on channels, or call who does.
     uses: HashSet<&'a str>,
     /// Functions that were called on the way to a dial, by how many others of the application.
@@ -67,19 +75,46 @@ struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     fn of(profile: &'a Profile, dialled_at: &[Option<usize>]) -> Self {
-        let mut seen =
-            Self { profile, origins: frames::origins(profile), uses: HashSet::new(), callers: HashMap::new() };
+        let mut seen = Self {
+            profile,
+            origins: frames::origins(profile),
+            functions: profile.frames.iter().map(|it| enclosing(&it.function)).collect(),
+            once: profile.which(|it| it.function.starts_with("sync.(*Once).")),
+            uses: HashSet::new(),
+            callers: HashMap::new(),
+        };
+        let calls = profile.which(frames::calls);
         for (stack, dialled) in profile.stacks.iter().zip(dialled_at) {
             if let Some(dial) = *dialled {
                 for pair in seen.application(stack, dial).windows(2).filter(|it| it[0].1 != it[1].1) {
                     seen.callers.entry(pair[0].1).or_default().insert(pair[1].1);
                 }
-            } else if let Some(call) = profile.frames_of(stack).position(frames::calls) {
+            } else if let Some(call) = stack.frames.iter().position(|it| calls[*it]) {
                 let above = seen.application(stack, call);
                 seen.note_users(stack, &above);
             }
         }
         seen
+    }
+
+    /// The functions of libraries that make a client with a channel in it, as the application calls them. What else they
+    /// allocate lives as long as the client, and is often more than the channel itself: a client of etcd comes with a
+    /// logger of 120 KB.
+    fn makers(&self, dialled_at: &[Option<usize>]) -> HashSet<&'a str> {
+        let dialling = self.profile.stacks.iter().zip(dialled_at).filter_map(|(it, dial)| dial.map(|dial| (it, dial)));
+        let maker = |(stack, dial): (&Stack, usize)| {
+            let site = self.application(stack, dial).first()?.0;
+            let library = stack.frames[site - 1];
+            (site > dial + 1 && self.origins[library] == Origin::Dependency).then(|| self.functions[library])
+        };
+        dialling.filter_map(maker).chain(KNOWN_MAKERS).collect()
+    }
+
+    /// Where in a stack a library's client is made, if one is and no call is made on it.
+    fn made_at(&self, stack: &Stack, makers: &HashSet<&'a str>) -> Option<usize> {
+        let at = stack.frames.iter().rposition(|it| makers.contains(self.functions[*it]))?;
+        let caller = stack.frames.get(at + 1)?;
+        (self.origins[*caller] == Origin::Application).then_some(at)
     }
 
     /// Notes who uses channels. Who runs a closure of its own caller lends it a channel, and uses none.
@@ -101,14 +136,13 @@ impl<'a> Seen<'a> {
     /// The frames of the application above a place, innermost first: where, and the function, closures counted as the
     /// function that they stand in.
     fn application(&self, stack: &Stack, above: usize) -> Vec<(usize, &'a str)> {
-        let profile = self.profile;
         let own = |(_, frame): &(usize, &usize)| self.origins[**frame] == Origin::Application;
         let places = stack.frames.iter().enumerate().skip(above + 1).filter(own);
-        places.map(|(at, frame)| (at, enclosing(&profile.frames[*frame].function))).collect()
+        places.map(|(at, frame)| (at, self.functions[*frame])).collect()
     }
 
     fn to_blame(&self, stack: &Stack, dial: usize) -> usize {
-        let once = self.profile.frames_of(stack).position(|it| it.function.starts_with("sync.(*Once)."));
+        let once = stack.frames.iter().position(|it| self.once[*it]);
         // What runs once makes one channel; who waits for it makes none.
         let mut own = self.application(stack, dial);
         own.retain(|it| once.is_none_or(|once| it.0 < once || once < dial));

@@ -231,3 +231,18 @@ fn profiles_of_the_wrong_kind_are_refused_by_name() {
     let heap = Profile::parse(HEAPS[0].1).expect("a heap");
     assert!(Census::of(&heap).expect_err("refused").to_string().contains("the heap"));
 }
+
+#[test]
+fn clients_of_a_library_are_counted_by_what_they_hold_besides_their_channel() {
+    let read = |bytes: &[u8]| Profile::parse(bytes).expect("a profile");
+    let heap = read(include_bytes!("../../../tests/profiles/etcd-client-3.7.heap.pb.gz"));
+    let goroutines = read(include_bytes!("../../../tests/profiles/etcd-client-3.7.goroutine.pb.gz"));
+    let census = Census::of(&goroutines).expect("goroutines");
+    for channels in [None, Some(census.channels)] {
+        let blame = blame(&heap, channels, None).expect("a heap profile");
+        let [site] = blame.accused.as_slice() else { panic!("{:?}", blame.accused) };
+        assert_eq!((site.function.as_str(), site.line), ("main.(*store).Acquire", 37));
+        assert!((site.channels - 600.0).abs() <= 90.0, "{channels:?}: {site:?}");
+        assert!(blame.others.is_empty(), "the client that was made once is not told: {:?}", blame.others);
+    }
+}
