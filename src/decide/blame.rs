@@ -19,6 +19,7 @@ mod sites;
 use serde::Serialize;
 
 pub use goroutines::Census;
+use profile::Stack;
 pub use profile::{Frame, InvalidProfile, Kind, MAX_INFLATED, Profile};
 use sites::{Dials, dials};
 
@@ -80,6 +81,9 @@ pub struct Blame {
     pub faded: bool,
     /// Whether what holds channels is a server's side alone.
     pub serves_only: bool,
+    /// Where most of the heap was allocated, `address in module`, if the profile names no functions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nameless: Vec<String>,
 }
 
 /// How many channels there are.
@@ -147,8 +151,21 @@ fn verdict(heap: &Profile, found: &Dials, counted: count::Counted) -> Blame {
         faded: counted.faded,
         bytes: counted.bytes,
         heap: heap.stacks.iter().map(|it| it.bytes).sum(),
+        nameless: nameless(heap),
         grpc_go: frames::grpc_version(heap).map(|(major, minor)| format!("{major}.{minor}")),
     }
+}
+
+/// The places of the largest stacks of a profile that was stripped of its symbols.
+fn nameless(heap: &Profile) -> Vec<String> {
+    const SHOWN: usize = 3;
+    if heap.frames.is_empty() || heap.frames.iter().any(|it| !it.function.starts_with("0x")) {
+        return Vec::new();
+    }
+    let mut stacks: Vec<&Stack> = heap.stacks.iter().collect();
+    stacks.sort_by(|a, b| b.bytes.total_cmp(&a.bytes));
+    let place = |it: &&Stack| heap.frames_of(it).next().map(|it| format!("{} in {}", it.function, it.file));
+    stacks.iter().filter_map(place).take(SHOWN).collect()
 }
 
 #[cfg(test)]

@@ -274,6 +274,7 @@ fn problem(blame: &Blame) -> Option<String> {
         Blame { faded: true, .. } => {
             "the channels idled out: nearly nothing is left with who made them; the sites are those that dialled most"
         }
+        Blame { nameless, .. } if !nameless.is_empty() => "the profile was stripped of its symbols",
         Blame { serves_only: true, .. } => "what holds connections is a server's side alone",
         Blame { others, .. } if others.is_empty() => "the heap holds no channels of grpc-go",
         _ => "no line of code surely holds 20 channels or more",

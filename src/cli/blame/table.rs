@@ -56,6 +56,11 @@ fn summary(blame: &Blame) -> String {
 
 fn because(blame: &Blame) -> String {
     match blame {
+        Blame { nameless, .. } if !nameless.is_empty() => format!(
+            " that could be named: the profile was stripped of its symbols. Most was allocated at {}. Name the functions \
+             first: go tool pprof -proto PROGRAM PROFILE",
+            nameless.join(", ")
+        ),
         Blame { grpc_go: None, .. } => ": the program does not use grpc-go, or its heap holds nothing of it".to_owned(),
         Blame { serves_only: true, .. } => {
             ": what gRPC holds here is a server's side; `grpc-hygiene clients SERVICE` ranks its clients".to_owned()

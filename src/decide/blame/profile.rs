@@ -169,8 +169,15 @@ fn places_of(message: &Proto) -> Result<Places, InvalidProfile> {
     let mut frames: Vec<Frame> = Vec::new();
     let mut known: HashMap<(u64, i64), usize> = HashMap::new();
     let mut locations = HashMap::with_capacity(message.location.len());
+    let modules: HashMap<u64, i64> = message.mapping.iter().map(|it| (it.id, it.filename)).collect();
     for location in &message.location {
-        let mut lines = Vec::with_capacity(location.line.len());
+        let mut lines = Vec::with_capacity(location.line.len().max(1));
+        if location.line.is_empty() {
+            // Stripped of its symbols: the address, and whose code it is.
+            let module = modules.get(&location.mapping_id).map_or(Ok(""), |it| message.text(*it))?;
+            frames.push(Frame { function: format!("{:#x}", location.address), file: module.to_owned(), line: 0 });
+            lines.push(frames.len() - 1);
+        }
         for line in &location.line {
             let place = match known.get(&(line.function_id, line.line)) {
                 Some(place) => *place,
@@ -208,6 +215,8 @@ struct Proto {
     sample_type: Vec<ValueTypeProto>,
     #[prost(message, repeated, tag = "2")]
     sample: Vec<SampleProto>,
+    #[prost(message, repeated, tag = "3")]
+    mapping: Vec<MappingProto>,
     #[prost(message, repeated, tag = "4")]
     location: Vec<LocationProto>,
     #[prost(message, repeated, tag = "5")]
@@ -240,9 +249,21 @@ struct SampleProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct MappingProto {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(int64, tag = "5")]
+    filename: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct LocationProto {
     #[prost(uint64, tag = "1")]
     id: u64,
+    #[prost(uint64, tag = "2")]
+    mapping_id: u64,
+    #[prost(uint64, tag = "3")]
+    address: u64,
     #[prost(message, repeated, tag = "4")]
     line: Vec<LineProto>,
 }
@@ -303,6 +324,22 @@ mod tests {
             ..Proto::default()
         };
         assert_eq!(Profile::of(&heap), Err(InvalidProfile::Dangling { what: "location", id: 7 }));
+    }
+
+    #[test]
+    fn a_place_without_a_name_has_its_address_and_module() {
+        let strings = ["", "inuse_space", "/app/orders"];
+        let heap = Proto {
+            sample_type: vec![ValueTypeProto { kind: 1 }],
+            string_table: strings.iter().map(|it| (*it).to_owned()).collect(),
+            mapping: vec![MappingProto { id: 1, filename: 2 }],
+            location: vec![LocationProto { id: 7, mapping_id: 1, address: 0x48c2ee, line: vec![] }],
+            sample: vec![SampleProto { location_id: vec![7], value: vec![1] }],
+            ..Proto::default()
+        };
+        let profile = Profile::of(&heap).expect("a heap profile");
+        let frame = Frame { function: "0x48c2ee".into(), file: "/app/orders".into(), line: 0 };
+        assert_eq!((profile.frames, profile.stacks[0].frames.as_slice()), (vec![frame], [0].as_slice()));
     }
 
     #[test]
