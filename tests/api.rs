@@ -134,6 +134,11 @@ fn refusals() -> Vec<(Value, &'static str, &'static str)> {
             "supported values: \"go\", \"java\"",
         ),
         (all(json!({"keepalive": {"server": {"minTime": "5min"}}})), "spec.keepalive.server.minTime", "should match"),
+        (all(json!({"profiles": {"port": 0}})), "spec.profiles.port", "from 1 to 65535"),
+        (all(json!({"profiles": {"port": "6060"}})), "spec.profiles.port", "the name of a container's port"),
+        (all(json!({"profiles": {"path": "/debug/../etc"}})), "spec.profiles.path", "must not hold .."),
+        (all(json!({"profiles": {"path": "debug"}})), "spec.profiles.path", "should match"),
+        (restart(json!({"evidence": "Required"})), "spec.remediation.restart.evidence", "needs spec.profiles"),
         (all(json!({"remediation": {"restart": {}}})), "spec.remediation.restart", "needs remediation.alert"),
         (
             all(json!({"remediation": {"annotate": {"after": "8d"}}})),
@@ -253,6 +258,7 @@ async fn the_server_fills_in_the_defaults() {
         ("/remediation/restart/method", json!("Auto")),
         ("/remediation/restart/maxUnavailable", json!(1)),
         ("/remediation/restart/maxPerDay", json!(3)),
+        ("/remediation/restart/evidence", json!("BestEffort")),
     ] {
         assert_eq!(filled.pointer(pointer), Some(&wanted), "{pointer} of {filled}");
     }

@@ -184,6 +184,24 @@ fn shared_rules() -> Vec<ValidationRule> {
             "thresholds.timeToMemoryLimit must be between 1m and 30d",
         ),
         rule(
+            ".profiles.port",
+            "!has(self.profiles) || !has(self.profiles.port) || (type(self.profiles.port) == int ? \
+             self.profiles.port >= 1 && self.profiles.port <= 65535 : \
+             self.profiles.port.matches('^[a-z0-9-]{1,15}$') && self.profiles.port.matches('[a-z]'))"
+                .into(),
+            "profiles.port must be a port from 1 to 65535 or the name of a container's port",
+        ),
+        rule(
+            ".profiles.path",
+            "!has(self.profiles) || !has(self.profiles.path) || !self.profiles.path.matches('[.][.]|//')".into(),
+            "profiles.path must not hold .. or //",
+        ),
+        rule(
+            ".remediation.restart.evidence",
+            format!("{restart}self.remediation.restart.evidence != 'Required' || has(self.profiles)"),
+            "remediation.restart.evidence: Required needs spec.profiles, which says where the pods serve them",
+        ),
+        rule(
             ".remediation.restart",
             format!("{restart}has(self.remediation.alert)"),
             "remediation.restart needs remediation.alert: people must hear of what is restarted",

@@ -23,6 +23,10 @@ const PER_WORKLOAD: usize = 3;
 const RETAKE: SignedDuration = SignedDuration::from_hours(6);
 /// Somebody who had none is asked again after so long.
 const RETRY: SignedDuration = SignedDuration::from_mins(5);
+/// With fewer samples a profile is thin: of a few hundred channels the Go runtime samples a few.
+const THIN: f64 = 20.0;
+/// A thin one is taken anew after so long, and whenever the finding has become twice as old.
+const AGAIN: SignedDuration = SignedDuration::from_mins(2);
 /// What a status can hold, and for how long.
 const MAX_RECORDS: usize = 30;
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -179,11 +183,18 @@ fn is_due(case: &Case, history: &History, now: Timestamp) -> bool {
     let Some(record) = &case.profile else { return true };
     let age = now.duration_since(record.taken_at.0);
     match &record.file {
-        Some(file) if history.held.contains(file) => age >= RETAKE,
+        Some(file) if history.held.contains(file) => {
+            let young = record.taken_at.0.duration_since(case.since);
+            age >= RETAKE || is_thin(record) && age >= young.max(AGAIN)
+        }
         // It was stored by another replica, or is gone.
         Some(_) => true,
         None => age >= RETRY,
     }
+}
+
+fn is_thin(record: &ProfileRecord) -> bool {
+    record.samples.unwrap_or_default() < THIN
 }
 
 fn restart_waits(case: &Case) -> bool {
@@ -197,18 +208,22 @@ fn restart_waits(case: &Case) -> bool {
 /// [`Because::NoEvidence`]: it waits for a profile.
 pub fn suffices(policy: &Policy, rule: &RestartRule, case: &Case, history: &History) -> Result<(), Because> {
     let record = case.profile.as_ref();
-    let stored = record.and_then(|it| it.file.as_ref()).is_some_and(|it| history.held.contains(it));
+    let held = |it: &&ProfileRecord| it.file.as_ref().is_some_and(|it| history.held.contains(it));
+    let stored = record.filter(held);
     let tried = record.filter(|it| it.file.is_none());
     let no_evidence = |why: &str| Err(Because::NoEvidence { why: why.to_owned() });
     match (rule.evidence, tried) {
         (EvidenceRule::None, _) => Ok(()),
         (EvidenceRule::BestEffort, _) if policy.profiles.is_none() => Ok(()),
-        _ if stored || !is_told_by(case.growth.diagnosis) => Ok(()),
+        _ if !is_told_by(case.growth.diagnosis) || stored.is_some_and(|it| !is_thin(it)) => Ok(()),
         // The next evaluation would come too late.
         _ if case.evidence.forecast.is_some_and(|it| it.restart_by <= policy.interval.as_secs_f64()) => Ok(()),
-        (EvidenceRule::BestEffort, Some(_)) => Ok(()),
+        (EvidenceRule::BestEffort, _) if stored.or(tried).is_some() => Ok(()),
+        (EvidenceRule::Required, _) if stored.is_some() => {
+            no_evidence("the one that is stored has too few samples to say who leaks, and is taken again")
+        }
         (_, None) => no_evidence("the pod has not been asked for one yet"),
-        (EvidenceRule::Required, Some(record)) => no_evidence(record.problem.as_deref().unwrap_or("there was none")),
+        (_, Some(record)) => no_evidence(record.problem.as_deref().unwrap_or("there was none")),
     }
 }
 
@@ -254,6 +269,7 @@ pub fn record(
         file,
         stored_by,
         channels: None,
+        samples: None,
         sites: Vec::new(),
         problem: None,
     };
@@ -263,7 +279,9 @@ pub fn record(
             let told = if blame.accused.is_empty() && blame.faded { &blame.others } else { &blame.accused };
             let sites = told.iter().take(SITES).map(site).collect();
             let channels = Some(blame.channels.count.round());
-            ProfileRecord { channels, sites, problem: problem(blame), ..empty }
+            let samples = blame.accused.iter().chain(&blame.others).map(|it| it.samples).sum::<f64>();
+            let samples = Some((samples * 10.0).round() / 10.0);
+            ProfileRecord { channels, samples, sites, problem: problem(blame), ..empty }
         }
     }
 }
@@ -276,7 +294,12 @@ fn problem(blame: &Blame) -> Option<String> {
         }
         Blame { nameless, .. } if !nameless.is_empty() => "the profile was stripped of its symbols",
         Blame { serves_only: true, .. } => "what holds connections is a server's side alone",
-        Blame { others, .. } if others.is_empty() => "the heap holds no channels of grpc-go",
+        Blame { others, channels, .. } if others.is_empty() && channels.count < 1.0 => {
+            "the heap holds no channels of grpc-go"
+        }
+        Blame { channels, .. } if channels.count >= 100.0 => {
+            "there are channels, but too few samples yet to say who made them"
+        }
         _ => "no line of code surely holds 20 channels or more",
     };
     Some(text.to_owned())

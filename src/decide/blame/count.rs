@@ -33,6 +33,8 @@ const CLIENTS_FROM: f64 = 8.0;
 const A_CLIENT: f64 = 4_096.0;
 /// With fewer samples of what is still there, sites cannot be told by it.
 const FADED: f64 = 3.0;
+/// and a channel that takes less than this has no connection any more, bytes: one with a connection takes 16 KB or more.
+const IDLE: f64 = 8_000.0;
 /// From so many samples of the channels' own objects on these are simply counted.
 const COUNTED_FROM: f64 = 50.0;
 /// The smallest object of its own that a channel is, bytes: it is a thousand or more, all else is small.
@@ -110,10 +112,10 @@ pub fn count(profile: &Profile, dials: &Dials, known: Option<f64>) -> Counted {
         dials.by_site.iter().map(|(site, stacks)| (*site, tally(profile, stacks, &lasting))).collect();
     // Of channels that idled out next to nothing is left with who made them; then what was allocated says who may have.
     let live: f64 = tallies.iter().map(|it| it.1.live + it.1.clients_sampled).sum();
-    let faded = live < FADED && known.is_some_and(|it| it >= LEAST_CHANNELS);
+    let bytes = held(profile);
+    let faded = live < FADED && known.is_some_and(|it| it >= LEAST_CHANNELS && bytes < IDLE * it);
     let speaks = |it: &(usize, Tally)| it.1.live > 0.0 || it.1.knows_clients() || faded && it.1.allocated > 0.0;
     let tallies: Vec<(usize, Tally)> = tallies.into_iter().filter(speaks).collect();
-    let bytes = held(profile);
     let channels = in_all(profile, &tallies, bytes, known);
     let exact = tallies.iter().map(|it| it.1.objects_sampled).sum::<f64>() >= COUNTED_FROM;
     let weight = |it: &Tally| match it {

@@ -194,7 +194,7 @@ impl fmt::Display for Because {
             Self::DisruptionBudget { name } => write!(f, "PodDisruptionBudget {name} allows no disruption now"),
             Self::NoEvidence { why } => write!(
                 f,
-                "no heap profile is stored, and the restart would destroy the proof: {why}; it waits until memory is about to run out"
+                "the restart would destroy the proof, and no heap profile is stored that names the lines: {why}; it waits until memory is about to run out"
             ),
             Self::OneAtATime => f.write_str("another pod of the workload goes first"),
             Self::Cooldown { until } => {

@@ -60,6 +60,11 @@ fn past(pod: &str) -> (Subject, Past) {
 }
 
 fn stored(pod: &str, taken_at: Timestamp) -> ProfileRecord {
+    ProfileRecord { samples: Some(30.0), ..thin(pod, taken_at) }
+}
+
+/// A stored one with too few samples to say who leaks.
+fn thin(pod: &str, taken_at: Timestamp) -> ProfileRecord {
     record(&subject(pod), taken_at, Ok(&Blame::default()), Some((format!("{pod}.pb.gz"), "operator-1".into())))
 }
 
@@ -147,7 +152,7 @@ fn a_restart_waits_for_the_first_try_and_then_goes_on_whatever_came_of_it() {
     let asked = || world(&["a"], "BestEffort");
     assert_eq!(asked().restart(), Err("NoEvidence"));
     assert_eq!(asked().remembers(failed("a", now())).restart(), Ok(()));
-    assert_eq!(asked().remembers(stored("a", now())).restart(), Ok(()));
+    assert_eq!(asked().remembers(thin("a", now())).restart(), Ok(()));
 }
 
 #[test]
@@ -155,6 +160,7 @@ fn where_a_profile_is_required_only_a_stored_one_will_do_until_memory_is_about_t
     let required = || world(&["a"], "Required");
     assert_eq!(required().restart(), Err("NoEvidence"));
     assert_eq!(required().remembers(failed("a", now())).restart(), Err("NoEvidence"));
+    assert_eq!(required().remembers(thin("a", now())).restart(), Err("NoEvidence"));
     assert_eq!(required().remembers(stored("a", now())).restart(), Ok(()));
     let last_moment = World { findings: vec![finding("a", Diagnosis::DialPerCall, 59.0)], ..required() };
     assert_eq!(last_moment.remembers(failed("a", now())).restart(), Ok(()));
@@ -172,6 +178,19 @@ fn nobody_is_asked_at_every_evaluation() {
     let asked = |record: ProfileRecord| !world(&["a"], "None").remembers(record).wanted().is_empty();
     assert!(!asked(failed("a", at(3_500))) && asked(failed("a", at(3_200))));
     assert!(!asked(stored("a", at(0))) && asked(stored("a", at(-18_001))));
+}
+
+#[test]
+fn a_thin_profile_is_taken_again_when_the_finding_has_become_twice_as_old() {
+    let asked = |taken_at| !world(&["a"], "None").remembers(thin("a", at(taken_at))).wanted().is_empty();
+    // The finding stands since 0, and it is 3600.
+    assert!(asked(1_800) && !asked(1_801), "half its age ago");
+    let fresh = |since: i64, taken_at| {
+        let mut world = world(&["a"], "None").remembers(thin("a", at(taken_at)));
+        world.history.past.values_mut().for_each(|it| it.since = at(since));
+        !world.wanted().is_empty()
+    };
+    assert!(fresh(3_480, 3_480) && !fresh(3_490, 3_490), "not before two minutes");
 }
 
 #[test]
