@@ -252,7 +252,11 @@ fn client(source: &ClientSource, key: &Key, members: &[Member<'_>], (start, end)
     pods.sort_by(|a, b| b.had.total_cmp(&a.had).then_with(|| a.pod.cmp(&b.pod)));
     let held = added(members.iter().map(|it| it.tally.held.as_slice()));
     // More pods hold more connections; a habit shows in each of them.
-    let (of_all, of_each) = (trend(&held, |sum, _| sum), trend(&held, |sum, count| sum / count));
+    let now: Vec<f64> = members.iter().filter_map(|it| it.tally.held_at(end)).collect();
+    // Who is gone holds nothing and grows no more; what it opened it has opened.
+    let lives = !now.is_empty();
+    let of_all = trend(&held, |sum, _| sum).filter(|_| lives);
+    let of_each = trend(&held, |sum, count| sum / count).filter(|_| lives);
     Client {
         namespace: key.0.clone(),
         kind: members.iter().find_map(|it| it.kind.clone()),
@@ -261,7 +265,7 @@ fn client(source: &ClientSource, key: &Key, members: &[Member<'_>], (start, end)
         source: source.name,
         exact: source.caveat.is_none(),
         caveat: source.caveat,
-        held: members.iter().filter_map(|it| it.tally.held_at(end)).sum(),
+        held: now.iter().fold(0.0, |sum, it| sum + it),
         opened_per_hour: opened.filter(|_| end > start).map(|it| it / (end - start) * 3_600.0),
         growth_per_hour: of_all.map(|it| it.slope.per_second * 3_600.0),
         calls_per_connection: calls.zip(opened).filter(|(_, it)| *it > 0.0).map(|(calls, opened)| calls / opened),

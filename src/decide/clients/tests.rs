@@ -133,6 +133,16 @@ fn a_deployment_that_is_scaled_up_holds_more_and_each_pod_does_not() {
 }
 
 #[test]
+fn who_is_gone_holds_nothing_and_grows_no_more() {
+    let gone = |share: f64| if share > 0.5 { -1.0 } else { 10.0 + 120.0 * share };
+    let two = flat(2.0);
+    let ranking = ranked(&[pod("a-1", &gone), pod("web-1", &two)]);
+    let a = ranking.clients.iter().find(|it| it.name == "a").expect("it is listed for what it held");
+    assert_eq!((a.growth_per_hour, format!("{:.0}", a.held)), (None, "0".to_owned()));
+    assert_eq!(ranking.rogues, []);
+}
+
+#[test]
 fn who_dials_and_closes_per_call_stands_out_though_it_holds_next_to_nothing() {
     let (one, ten) = (flat(1.0), flat(10.0));
     let churn = Pod { opened: Some(900.0), calls: 900.0, ..pod("sync-1", &one) };
