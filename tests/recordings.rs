@@ -81,7 +81,6 @@ fn a_recording_holds_nothing_that_the_catalog_does_not_know() {
 }
 
 #[test]
-#[ignore = "fails: the recording has gaps, or the detector does not say so yet; see README.md"]
 fn a_leak_that_dials_per_call_is_named_with_every_version() {
     assert_named(&["leaky-145", "leaky-175", "leaky-185"], Diagnosis::DialPerCall, &[]);
 }
@@ -92,7 +91,6 @@ fn a_leak_is_found_by_sockets_and_memory_alone_with_every_version() {
 }
 
 #[test]
-#[ignore = "fails: the recording has gaps, or the detector does not say so yet; see README.md"]
 fn channels_that_idle_out_are_found_behind_their_plateau_with_every_version() {
     // Until the first connections idle out it is a leak like any other.
     let meanwhile = [Diagnosis::DialPerCall, Diagnosis::ConnectionLeak];
@@ -100,7 +98,6 @@ fn channels_that_idle_out_are_found_behind_their_plateau_with_every_version() {
 }
 
 #[test]
-#[ignore = "fails: the recording has gaps, or the detector does not say so yet; see README.md"]
 fn channels_that_never_connect_are_found_by_their_goroutines() {
     assert_named(&["unused-185"], Diagnosis::IdleChannelResidue, &[]);
 }
@@ -117,20 +114,17 @@ fn connections_that_the_server_closes_for_their_pings_are_named() {
 }
 
 #[test]
-#[ignore = "fails: the recording has gaps, or the detector does not say so yet; see README.md"]
 fn a_target_that_is_down_is_named_and_is_no_leak() {
     assert_named(&["unreachable-185"], Diagnosis::TargetUnreachable, &[]);
     assert_healthy(&["unreachable-145"]);
 }
 
 #[test]
-#[ignore = "fails: the recording has gaps, or the detector does not say so yet; see README.md"]
 fn memory_that_is_not_grpc_s_is_not_blamed_on_grpc() {
     assert_named(&["hoard-145", "hoard-175", "hoard-185"], Diagnosis::MemoryLeakElsewhere, &[]);
 }
 
 #[test]
-#[ignore = "fails: the recording has gaps, or the detector does not say so yet; see README.md"]
 fn shared_clients_and_pools_are_healthy_all_the_time() {
     assert_healthy(&["pool", "pool-145", "fixed-175", "fixed-185"]);
 }

@@ -28,14 +28,16 @@ const BYTES_PER_GOROUTINE: std::ops::RangeInclusive<f64> = 1_500.0..=16_384.0;
 /// A finding about channels whose connections are gone or on the plateau.
 pub fn left_behind(policy: &Policy, facts: &Facts<'_>, evidence: &Evidence) -> Option<Verdict> {
     let rise = Facts::sure(facts.goroutines.as_ref(), policy);
-    if let Some(opened) =
-        facts.counted(Signal::ConnectionsOpened, rise.map_or(facts.now - facts.recent, |it| it.from), facts.now)
-    {
-        return with_opened(policy, facts, evidence, rise, opened);
+    let since = rise.map_or(facts.now - facts.recent, |it| it.from);
+    let opened = facts.counted(Signal::ConnectionsOpened, since, facts.now);
+    if let Some(verdict) = opened.and_then(|it| with_opened(policy, facts, evidence, rise, it)) {
+        return Some(verdict);
     }
+    // Channels that never connect open nothing.
+    let rise = rise.filter(|_| opened.is_none_or(|it| it < policy.connection_growth));
     let rise = rise.filter(|it| !connections_follow(facts, it) && !descriptors_follow(facts, it))?;
     let channels = rise.trend.slope.per_second / IDLED_GOROUTINES;
-    if on_plateau(policy, facts, channels) {
+    if opened.is_none() && on_plateau(policy, facts, channels) {
         let each = facts.calls_per_connection(policy, channels * rise.span, rise.from);
         let habit = each.is_some_and(|it| it < policy.calls_per_connection);
         let diagnosis = if habit { Diagnosis::DialPerCall } else { Diagnosis::ConnectionLeak };
