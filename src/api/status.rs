@@ -297,7 +297,7 @@ pub struct ProfileRecord {
     /// How many channels the process holds that nobody closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<f64>,
-    /// How many samples say who made them. With fewer than 20 the profile is taken again as the finding grows older.
+    /// How many samples say who made them. With fewer than 30 the profile is taken again as the finding grows older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<f64>,
     /// The call sites that hold most of them, at most 3.

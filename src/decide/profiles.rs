@@ -24,7 +24,7 @@ const RETAKE: SignedDuration = SignedDuration::from_hours(6);
 /// Somebody who had none is asked again after so long.
 const RETRY: SignedDuration = SignedDuration::from_mins(5);
 /// With fewer samples a profile is thin: of a few hundred channels the Go runtime samples a few.
-const THIN: f64 = 20.0;
+const THIN: f64 = 30.0;
 /// A thin one is taken anew after so long, and whenever the finding has become twice as old.
 const AGAIN: SignedDuration = SignedDuration::from_mins(2);
 /// What a status can hold, and for how long.

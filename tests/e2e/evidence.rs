@@ -25,18 +25,18 @@ const LEAKS: [&str; 3] =
 /// Memory is full after a quarter of an hour.
 const LAST_MOMENT: Duration = Duration::from_secs(15 * 60);
 
-/// Each leaks 9 channels a second: the Go runtime samples one object in 512 KiB, and three sites of a thousand channels are
+/// Each leaks 12 channels a second: the Go runtime samples one object in 512 KiB, and three sites of a thousand channels are
 /// some eight samples each.
 fn clients() -> [Client; 3] {
-    const MIDDLEWARE: &[&str] = &["--metrics=middleware", "--rate=30"];
+    const MIDDLEWARE: &[&str] = &["--metrics=middleware", "--rate=40"];
     let client = |name, version, arguments| Client {
-        memory_limit: Some("512Mi"),
+        memory_limit: Some("768Mi"),
         ..Client::one(name, "orders-leaky", version, arguments)
     };
     [
         client("orders-145", "1.45", MIDDLEWARE),
         client("orders-175", "1.75", MIDDLEWARE),
-        client("orders-185", "1.85", &["--rate=30"]),
+        client("orders-185", "1.85", &["--rate=40"]),
     ]
 }
 
@@ -45,8 +45,8 @@ fn clients() -> [Client; 3] {
 async fn the_alert_names_the_lines_and_the_profile_outlives_the_pod() {
     let world = World::with_operator().await;
     let undisturbed = QUIET.read().await;
-    // Ten thousand connections of three clients end here.
-    let server = Client { memory_limit: Some("1Gi"), ..Client::plain("server", 1) };
+    // Fifteen thousand connections of three clients end here.
+    let server = Client { memory_limit: Some("2Gi"), ..Client::plain("server", 1) };
     let (began, shop) = (Timestamp::now().to_string(), Shop::open_with(world, "e2e-evidence", server).await);
     shop.deploy(&clients()).await;
     shop.policy(json!({"mode": "Enforce", "profiles": {"port": "http"}, "remediation": {

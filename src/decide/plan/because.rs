@@ -194,7 +194,7 @@ impl fmt::Display for Because {
             Self::DisruptionBudget { name } => write!(f, "PodDisruptionBudget {name} allows no disruption now"),
             Self::NoEvidence { why } => write!(
                 f,
-                "the restart would destroy the proof, and no heap profile is stored that names the lines: {why}; it waits until memory is about to run out"
+                "no heap profile is stored that names the lines; the restart waits for one until memory is about to run out: {why}"
             ),
             Self::OneAtATime => f.write_str("another pod of the workload goes first"),
             Self::Cooldown { until } => {

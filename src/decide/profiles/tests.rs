@@ -60,7 +60,7 @@ fn past(pod: &str) -> (Subject, Past) {
 }
 
 fn stored(pod: &str, taken_at: Timestamp) -> ProfileRecord {
-    ProfileRecord { samples: Some(30.0), ..thin(pod, taken_at) }
+    ProfileRecord { samples: Some(31.0), ..thin(pod, taken_at) }
 }
 
 /// A stored one with too few samples to say who leaks.
