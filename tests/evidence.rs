@@ -1,7 +1,7 @@
 //! Taking a profile, at the wire: a pod is a real socket that serves a real profile, or whatever else a pod may serve;
 //! the API server is a fake that refuses. Nothing that a pod answers may stop, fill or fool the operator.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -69,7 +69,7 @@ fn forbidding() -> Client {
 async fn shelf(test: &str) -> Arc<Shelf> {
     let folder = std::env::temp_dir().join(format!("grpc-hygiene-evidence-{test}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
-    Arc::new(Shelf::open(&PathBuf::from(folder), 64 << 20).await.expect("a shelf"))
+    Arc::new(Shelf::open(&folder, 64 << 20).await.expect("a shelf"))
 }
 
 fn case() -> Case {

@@ -4,7 +4,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -135,6 +135,8 @@ fn profile_of<'a>(status: &'a GrpcClientPolicyStatus, deployment: &str) -> Optio
 /// `kubectl port-forward` to the operator's loopback port, as people do it.
 struct Forward {
     child: Child,
+    /// It writes on, and ends when nobody reads.
+    _said: BufReader<ChildStdout>,
     number: u16,
 }
 
@@ -143,10 +145,10 @@ impl Forward {
         let mut kubectl = world.tool("kubectl");
         kubectl.args(["--namespace", HOME, "port-forward", "deployment/grpc-hygiene", ":8081"]);
         let mut child = kubectl.stdout(Stdio::piped()).spawn().expect("kubectl starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("kubectl says the port");
+        let (mut line, mut said) = (String::new(), BufReader::new(child.stdout.take().expect("piped")));
+        said.read_line(&mut line).expect("kubectl says the port");
         let number = line.split("127.0.0.1:").nth(1).and_then(|it| it.split(' ').next()).and_then(|it| it.parse().ok());
-        Self { child, number: number.unwrap_or_else(|| panic!("kubectl port-forward said {line:?}")) }
+        Self { child, _said: said, number: number.unwrap_or_else(|| panic!("kubectl port-forward said {line:?}")) }
     }
 }
 

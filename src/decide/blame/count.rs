@@ -130,7 +130,7 @@ pub fn count(profile: &Profile, dials: &Dials, known: Option<f64>) -> Counted {
     let nobody_else = weights.iter().all(|it| *it <= 0.0) && channels.from == Known::Counted;
     // A heap profile is older than the goroutines; where nobody else made any, they are all there.
     let scale = if nobody_else || counted > channels.count { channels.count / counted.max(1.0) } else { 1.0 };
-    let clients = |it: &Tally| it.knows_clients().then(|| it.clients * scale);
+    let clients = |it: &Tally| it.knows_clients().then_some(it.clients * scale);
     let rest = (channels.count - tallies.iter().filter_map(|it| clients(&it.1)).sum::<f64>()).max(0.0);
     let all = weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
     let alone = |(tally, weight): (&Tally, &f64)| clients(tally).unwrap_or(rest * weight / all);
