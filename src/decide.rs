@@ -4,6 +4,7 @@
 //! ```text
 //! spec ──Policy::parse──▶ Policy
 //! answers + targets ──gather──▶ Observation ──assess──▶ Finding ──plan──▶ Plan ──status──▶ status
+//! heap profile ──blame──▶ call sites ──profiles──▶ ProfileRecord, which the next plan is made with
 //! ```
 
 mod assess;

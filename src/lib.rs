@@ -26,8 +26,14 @@
 //! 6. **Doubt means no restart.** (`decide::plan::tests::without_data_the_finding_stands_and_so_does_its_alert`)
 //! 7. **Status is written only when it says something new**, compared without times.
 //!    (`decide::status::tests::times_alone_are_not_worth_a_write`)
-//! 8. **No address and no query comes from a tenant.** A policy names sources; the administrator defines them.
-//!    (`signals::promql::tests::a_query_about_another_namespace_does_not_verify`)
+//! 8. **No address and no query comes from a tenant.** A policy names sources; the administrator defines them. It names a
+//!    port and a path of pods that it selects, and their addresses are the API server's.
+//!    (`signals::promql::tests::a_query_about_another_namespace_does_not_verify`,
+//!    `decide::profiles::tests::the_page_is_where_the_annotation_says_or_else_the_policy`)
+//! 9. **Evidence first, restart second.** Where a profile is required, a restart waits until one is stored that names the
+//!    lines, or memory is about to run out. Profiles are the one thing that goes with the operator's pod; what they say
+//!    stands in the status.
+//!    (`decide::profiles::tests::where_a_profile_is_required_only_a_stored_one_will_do_until_memory_is_about_to_run_out`)
 //!
 //! Who may import whom: `main -> cli -> controller -> io -> decide -> signals -> api`
 //! (`architecture::a_layer_imports_only_the_layers_below_it`).

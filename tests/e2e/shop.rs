@@ -6,7 +6,7 @@ use grpc_hygiene::api::{GrpcClientPolicy, GrpcClientPolicyStatus, Offender, Reme
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{Namespace, Pod, Service},
+        core::v1::{EnvVar, Namespace, Pod, Service},
     },
     apimachinery::pkg::api::resource::Quantity,
 };
@@ -45,6 +45,8 @@ pub struct Client {
     pub replicas: i32,
     /// The memory limit, if it is not that of the manifest.
     pub memory_limit: Option<&'static str>,
+    /// One object is sampled for the heap profile in so many bytes, if not in the usual 512 KiB.
+    pub sampled_in: Option<u32>,
 }
 
 impl Client {
@@ -60,7 +62,7 @@ impl Client {
         version: &'static str,
         arguments: &'static [&'static str],
     ) -> Self {
-        Self { name, manifest, version, arguments, replicas: 1, memory_limit: None }
+        Self { name, manifest, version, arguments, replicas: 1, memory_limit: None, sampled_in: None }
     }
 }
 
@@ -221,7 +223,7 @@ pub fn marks<K: ResourceExt>(object: &K) -> BTreeMap<&str, &str> {
 
 /// A client's deployment, and its service if the manifest has one.
 fn objects(client: &Client) -> (Deployment, Option<Service>) {
-    let Client { name, manifest, version, arguments, replicas, memory_limit } = client;
+    let Client { name, manifest, version, arguments, replicas, memory_limit, sampled_in } = client;
     let path = repository().join(format!("tests/workloads/manifests/{manifest}.yaml"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let text = text.replace("shop:grpc-1.85", &format!("shop:grpc-{version}"));
@@ -238,6 +240,10 @@ fn objects(client: &Client) -> (Deployment, Option<Service>) {
     spec.replicas = Some(*replicas);
     let container = &mut spec.template.spec.as_mut().expect("a pod spec").containers[0];
     container.args.get_or_insert_default().extend(arguments.iter().map(|it| (*it).to_owned()));
+    if let Some(bytes) = sampled_in {
+        let value = Some(format!("memprofilerate={bytes}"));
+        container.env.get_or_insert_default().push(EnvVar { name: "GODEBUG".to_owned(), value, value_from: None });
+    }
     if let (Some(limit), Some(resources)) = (memory_limit, &mut container.resources) {
         resources.limits.get_or_insert_default().insert("memory".to_owned(), Quantity((*limit).to_owned()));
     }
