@@ -229,9 +229,9 @@ pub struct RunArgs {
     pub profiles_listen: SocketAddr,
 }
 
-/// Where metrics are read and which policies are meant.
+/// Where metrics are read.
 #[derive(Clone, Debug, Fields)]
-pub struct SourceArgs {
+pub struct BackendArgs {
     /// The metrics backend's address. Instead of --config.
     #[arg(
         long,
@@ -244,6 +244,14 @@ pub struct SourceArgs {
     /// The operator's configuration file: address, credentials and custom sources.
     #[arg(long, env = "GRPC_HYGIENE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Where metrics are read and which policies are meant.
+#[derive(Clone, Debug, Fields)]
+pub struct SourceArgs {
+    /// Where metrics are read.
+    #[command(flatten)]
+    pub backend: BackendArgs,
     /// Read policies from this file instead of the cluster. `-` is standard input.
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub file: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! The commands: thin drivers over `decide` and `io`. Nothing is decided here.
 
+mod backend;
 mod backtest;
 mod blame;
 mod check;

@@ -1,10 +1,8 @@
 //! The flags of `clients`, and what its help says besides.
 
-use std::path::PathBuf;
-
 use clap::Args as Fields;
 
-use super::Output;
+use super::{BackendArgs, Output};
 
 /// Shown below the flags.
 pub(super) const HELP: &str = "\
@@ -48,18 +46,9 @@ pub struct ClientsArgs {
     /// The Service's namespace. Default: the kubeconfig's.
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// The metrics backend's address. Instead of --config.
-    #[arg(
-        long,
-        env = "GRPC_HYGIENE_PROMETHEUS",
-        value_name = "URL",
-        conflicts_with = "config",
-        required_unless_present = "config"
-    )]
-    pub prometheus: Option<String>,
-    /// The operator's configuration file, for the backend's address and credentials.
-    #[arg(long, env = "GRPC_HYGIENE_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Where metrics are read.
+    #[command(flatten)]
+    pub backend: BackendArgs,
     /// How far back to look, 5m to 7d.
     #[arg(long, default_value = "1h", value_name = "DURATION")]
     pub since: String,

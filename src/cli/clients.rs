@@ -10,15 +10,12 @@ use jiff::Timestamp;
 use kube::{Client, Config as KubeConfig};
 use serde::Serialize;
 
+use super::backend::backend;
 use crate::{
     api::parse_duration,
-    args::{ClientsArgs, Output},
+    args::{BackendArgs, ClientsArgs, Output},
     decide::clients::{Known, Ranking, Server, Told, rank},
-    io::{
-        clients::{Place, Question, ask, owners, place, sockets},
-        config::Config,
-        prometheus::Prometheus,
-    },
+    io::clients::{Place, Question, ask, owners, place, sockets},
     signals::{Address, Destination, Scope},
 };
 
@@ -61,7 +58,8 @@ pub async fn clients(args: &ClientsArgs) -> anyhow::Result<ExitCode> {
         from => Some(Scope::new(from.iter().cloned()).context("--from")?),
     };
     let given = args.addresses.iter().map(|it| Address::parse(it)).collect::<Result<Vec<_>, _>>()?;
-    let prometheus = backend(args).await?;
+    let BackendArgs { prometheus, config } = &args.backend;
+    let (prometheus, _) = backend(prometheus.as_deref(), config.as_deref(), "give --prometheus or --config").await?;
 
     let cluster = Cluster::of(args).await;
     let mut notes = cluster.notes;
@@ -110,17 +108,6 @@ fn print(args: &ClientsArgs, report: &Report) -> anyhow::Result<ExitCode> {
         (true, true) => ExitCode::from(UNKNOWN),
         (false, true) => ExitCode::SUCCESS,
     })
-}
-
-async fn backend(args: &ClientsArgs) -> anyhow::Result<Prometheus> {
-    let config = match (&args.config, &args.prometheus) {
-        (Some(path), _) => Config::load(path)?,
-        (None, Some(url)) => Config::with_prometheus(url).context("--prometheus")?,
-        (None, None) => bail!("give --prometheus or --config"),
-    };
-    let prometheus = Prometheus::new(&config.prometheus)?;
-    prometheus.probe().await.with_context(|| format!("cannot use {}", config.prometheus.address()))?;
-    Ok(prometheus)
 }
 
 /// The cluster of the kubeconfig, if there is one and it may be asked.

@@ -4,15 +4,16 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use kube::Client;
 
-use super::policies::{Known, KnownReach, from_cluster, from_file};
+use super::{
+    backend::backend,
+    policies::{Known, KnownReach, from_cluster, from_file},
+};
 use crate::{
-    args::SourceArgs,
+    args::{BackendArgs, SourceArgs},
     decide::{Finding, History, Observation, Plan, Policy, assess, plan},
     io::{
-        config::Config,
         observe::{Eyes, observe, observe_without_cluster, scope_of},
         pods::Owners,
-        prometheus::Prometheus,
         recall::recall,
     },
     signals::Scope,
@@ -37,14 +38,9 @@ pub struct Judged {
 /// # Errors
 /// There is no policy, one cannot work, or the metrics backend or the Kubernetes API cannot be asked at all.
 pub async fn judge(args: &SourceArgs) -> anyhow::Result<Vec<Judged>> {
-    let SourceArgs { prometheus, config, file, namespace, offline, operator_namespace } = args;
-    let config = match (config, prometheus) {
-        (Some(path), _) => Config::load(path)?,
-        (None, Some(url)) => Config::with_prometheus(url).context("--prometheus")?,
-        (None, None) => bail!("give --prometheus or --config"),
-    };
-    let prometheus = Prometheus::new(&config.prometheus)?;
-    prometheus.probe().await.with_context(|| format!("cannot use {}", config.prometheus.address()))?;
+    let SourceArgs { backend: BackendArgs { prometheus, config }, file, namespace, offline, operator_namespace } = args;
+    let (prometheus, config) =
+        backend(prometheus.as_deref(), config.as_deref(), "give --prometheus or --config").await?;
     let eyes = Eyes { prometheus: &prometheus, config: &config };
     let client = if *offline { None } else { Some(connect().await?) };
     let known = match (file, &client) {

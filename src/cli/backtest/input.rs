@@ -15,8 +15,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Replay, progress::Progress, time::span};
 use crate::{
-    args::BacktestArgs,
-    cli::policies::{Known, KnownReach},
+    args::{BacktestArgs, PastArgs},
+    cli::{
+        backend::backend,
+        policies::{Known, KnownReach},
+    },
     decide::{Answer, Matrix, Policy, Series, oom, replay::Recording},
     io::{
         config::Config,
@@ -55,14 +58,9 @@ impl Past {
         if !args.past.series.is_empty() {
             return files(args, policies, progress);
         }
-        let config = match (&args.past.config, &args.past.prometheus) {
-            (Some(path), _) => Config::load(path)?,
-            (None, Some(url)) => Config::with_prometheus(url).context("--prometheus")?,
-            (None, None) => bail!("give --prometheus, --config or --series"),
-        };
-        let prometheus = Prometheus::new(&config.prometheus)?;
-        prometheus.probe().await.with_context(|| format!("cannot use {}", config.prometheus.address()))?;
-        Ok(Self::Server(Box::new((prometheus, config))))
+        let PastArgs { prometheus, config, .. } = &args.past;
+        let missing = "give --prometheus, --config or --series";
+        Ok(Self::Server(Box::new(backend(prometheus.as_deref(), config.as_deref(), missing).await?)))
     }
 
     /// What was recorded about a policy's namespaces, and from when to when it is replayed.
