@@ -206,7 +206,7 @@ impl Default for ThresholdsSpec {
 pub struct ProfilesSpec {
     /// The port: a number, or the name of a port of the container. A container without a port of that name is not
     /// asked, unless the pod's annotation names one.
-    #[schemars(schema_with = "port_or_name")]
+    #[schemars(schema_with = "int_or_string")]
     pub port: IntOrString,
     /// The path that pprof's pages are below.
     #[schemars(length(min = 1, max = 256), regex(pattern = r"^/[A-Za-z0-9._~/-]*$"))]
@@ -325,7 +325,7 @@ pub struct RestartSpec {
     pub max_per_day: u32,
     /// How many pods of a workload may be unavailable while we restart, counting those that are unavailable for
     /// other reasons: a number of at least 1, or a percentage of the replicas (rounded down, at least 1).
-    #[schemars(schema_with = "int_or_percent")]
+    #[schemars(schema_with = "int_or_string")]
     pub max_unavailable: IntOrString,
     /// Whether a heap profile must be stored first, for a restart destroys the proof. `BestEffort` (the default) tries
     /// once, if the policy has `profiles`; `Required` waits for one until memory is about to run out; `None` does not
@@ -377,10 +377,6 @@ fn default_window() -> DurationText {
     "4d".into()
 }
 
-fn port_or_name(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"x-kubernetes-int-or-string": true})
-}
-
-fn int_or_percent(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+fn int_or_string(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"x-kubernetes-int-or-string": true})
 }
