@@ -1,7 +1,7 @@
 //! What was done before and how the suspects' workloads stand, read back from the cluster: the operator keeps no
 //! state of its own. Plain data that `io::recall` fills and `plan` reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -94,15 +94,8 @@ impl History {
     #[must_use]
     pub fn from_status(policy: String, status: Option<&GrpcClientPolicyStatus>) -> Self {
         let Some(status) = status else { return Self { policy, ..Self::default() } };
-        let past = status.offenders.iter().map(|it| {
-            let subject = Subject {
-                namespace: it.namespace.clone(),
-                pod: it.pod.clone(),
-                uid: it.uid.clone(),
-                container: it.container.clone(),
-            };
-            (subject, Past { since: it.since.0, offender: it.clone() })
-        });
+        let past =
+            status.offenders.iter().map(|it| (Subject::from(it), Past { since: it.since.0, offender: it.clone() }));
         Self {
             policy,
             past: past.collect(),
@@ -116,8 +109,8 @@ impl History {
     /// With profiles that were taken just now in place of older ones of the same subjects.
     #[must_use]
     pub fn with(mut self, taken: Vec<ProfileRecord>) -> Self {
-        let renewed = |old: &ProfileRecord| taken.iter().any(|it| it.uid == old.uid && it.container == old.container);
-        self.profiles.retain(|it| !renewed(it));
+        let renewed: BTreeSet<Subject> = taken.iter().map(Subject::from).collect();
+        self.profiles.retain(|it| !renewed.contains(&Subject::from(it)));
         self.profiles.extend(taken);
         self
     }

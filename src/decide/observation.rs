@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    api::WorkloadRef,
+    api::{Offender, ProfileRecord, WorkloadRef},
     decide::{
         Why,
         keepalive::Declaration,
@@ -26,6 +26,20 @@ pub struct Subject {
     pub uid: String,
     /// The container's name.
     pub container: String,
+}
+
+impl From<&Offender> for Subject {
+    fn from(it: &Offender) -> Self {
+        let Offender { namespace, pod, uid, container, .. } = it;
+        Self { namespace: namespace.clone(), pod: pod.clone(), uid: uid.clone(), container: container.clone() }
+    }
+}
+
+impl From<&ProfileRecord> for Subject {
+    fn from(it: &ProfileRecord) -> Self {
+        let ProfileRecord { namespace, pod, uid, container, .. } = it;
+        Self { namespace: namespace.clone(), pod: pod.clone(), uid: uid.clone(), container: container.clone() }
+    }
 }
 
 /// The controller at the top of a pod's owner chain.

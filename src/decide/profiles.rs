@@ -12,6 +12,7 @@ use crate::{
         Because, Case, Decision, Diagnosis, History, InvalidPolicy, Plan, Policy, Remediation, RestartRule, Subject,
         Target, Workload,
         blame::{Blame, Site},
+        status::rounded,
     },
 };
 
@@ -246,7 +247,7 @@ pub fn remembered(history: &History, plan: &Plan, now: Timestamp) -> Vec<Profile
 /// Whether a record is about a subject.
 #[must_use]
 pub fn is_about(record: &ProfileRecord, subject: &Subject) -> bool {
-    record.uid == subject.uid && record.container == subject.container && record.namespace == subject.namespace
+    Subject::from(record) == *subject
 }
 
 /// What is remembered of one attempt. `file` is the name under which the profile is stored, and by whom.
@@ -317,11 +318,7 @@ fn site(site: &Site) -> SiteRecord {
 
 /// Fewer than a hundred as they are; else two digits tell all that there is to know.
 fn two_digits(value: f64) -> f64 {
-    if value < 100.0 {
-        return value.round();
-    }
-    let unit = 10_f64.powf(value.log10().floor() - 1.0).round();
-    (value / unit).round() * unit
+    if value < 100.0 { value.round() } else { rounded(value) }
 }
 
 /// The last folder and the file.

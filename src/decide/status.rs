@@ -254,7 +254,7 @@ pub fn figures(evidence: &Evidence) -> Figures {
     }
 }
 
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     if value.abs() < f64::EPSILON || !value.is_finite() {
         return 0.0;
     }

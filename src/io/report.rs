@@ -286,8 +286,7 @@ fn profiled(record: &ProfileRecord, plan: &Plan) -> Option<News> {
 }
 
 fn pod(offender: &Offender) -> ObjectReference {
-    let Offender { namespace, pod, uid, container, .. } = offender.clone();
-    pod_of(&Subject { namespace, pod, uid, container })
+    pod_of(&Subject::from(offender))
 }
 
 fn pod_of(offender: &Subject) -> ObjectReference {
