@@ -30,7 +30,8 @@ use tracing::{Instrument, debug, error, info_span, warn};
 use crate::{
     api::{GrpcClientPolicyStatus, Mode, PolicyResource, ProfileRecord, Reach, names::annotations},
     decide::{
-        Budget, Finding, History, Observation, Observed, Outcome, Plan, Policy, QueryFailure, assess, plan, profiles,
+        Budget, Finding, History, Observation, Observed, Outcome, Plan, Policy, QueryFailure, assess, plan,
+        profiles::{self, Held},
         status,
     },
     io::{
@@ -220,7 +221,9 @@ async fn judge<K: PolicyResource>(
         act::settle(&ctx.hands, policy, before).await;
     }
     let recalled = recall(&ctx.client, &ctx.namespace, policy, &resource.key(), before, &findings).await;
-    let held = ctx.camera.held().await;
+    // Whoever takes no profiles and remembers none has none to look for.
+    let profiled = policy.profiles.is_some() || !recalled.profiles.is_empty();
+    let held = if profiled { ctx.camera.held().await } else { Held::new() };
     let operator = ctx.camera.operator().to_owned();
     let history = History { quiet_until: Some(ctx.quiet_until), held, operator, ..recalled };
     let (plan, history) = with_profiles(ctx, policy, &findings, history, now).await;

@@ -102,17 +102,16 @@ impl Camera {
     /// The profile read and stored, and under which name.
     async fn developed(&self, rule: &ProfilesRule, target: &Target, now: Timestamp) -> Result<(Blame, String), String> {
         let shelf = self.shelf.as_ref().ok_or("the operator has no place to store profiles (--profiles-dir)")?;
-        let _turn = self.fetching.acquire().await.map_err(|it| it.to_string())?;
         let page = profiles::page(rule, target).map_err(|it| it.to_string())?;
+        let _turn = self.fetching.acquire().await.map_err(|it| it.to_string())?;
         let heap = self.fetched(rule.through, target, &page, Kind::Heap).await.map_err(|it| it.to_string())?;
         // The heap came from the same place; goroutines only make numbers better.
         let goroutines = self.fetched(rule.through, target, &page, Kind::Goroutines).await.ok();
-        let (heap, goroutines) = (Arc::new(heap), goroutines.map(Arc::new));
-        let read = (Arc::clone(&heap), goroutines.clone());
-        let read = move || blamed(&read.0, read.1.as_deref().map(Vec::as_slice));
+        let read = move || (blamed(&heap, goroutines.as_deref()), heap, goroutines);
         let _turn = self.reading.acquire().await.map_err(|it| it.to_string())?;
         // A large profile is a tenth of a second of work, or more.
-        let blame = tokio::task::spawn_blocking(read).await.map_err(|it| it.to_string())??;
+        let (blame, heap, goroutines) = tokio::task::spawn_blocking(read).await.map_err(|it| it.to_string())?;
+        let blame = blame?;
         let name = |kind| file_name(&target.subject, now, kind);
         if let Some(goroutines) = goroutines {
             shelf.keep(&name("goroutine"), &goroutines).await.map_err(|it| format!("it cannot be stored: {it}"))?;
