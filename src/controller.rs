@@ -225,7 +225,8 @@ async fn judge<K: PolicyResource>(
     let profiled = policy.profiles.is_some() || !recalled.profiles.is_empty();
     let held = if profiled { ctx.camera.held().await } else { Held::new() };
     let operator = ctx.camera.operator().to_owned();
-    let history = History { quiet_until: Some(ctx.quiet_until), held, operator, ..recalled };
+    let (quiet_until, rates) = (Some(ctx.quiet_until), ctx.config.rates.clone());
+    let history = History { quiet_until, rates, held, operator, ..recalled };
     let (plan, history) = with_profiles(ctx, policy, &findings, history, now).await;
     let profiles = profiles::remembered(&history, &plan, now);
     let outcomes = match plan.mode {
@@ -291,17 +292,17 @@ async fn finish<K: PolicyResource>(
     for (result, count) in ctx.prometheus.take_counts() {
         ctx.metrics.queried(result, count);
     }
-    let ledgers = history.ledgers.values().filter_map(|it| match it {
-        Budget::Known(ledger) => Some(ledger.restarts_last_day(&plan.policy, *now)),
-        Budget::Unreadable(_) => None,
-    });
+    let restarts_last_day = match &history.budget {
+        Some(Budget::Known(ledger)) => ledger.restarts_last_day(&plan.policy, *now),
+        Some(Budget::Unreadable(_) | Budget::Skewed { .. }) | None => 0,
+    };
     let observed = Observed::Judged {
         findings,
         plan,
         outcomes,
         profiles,
         unreachable: unreachable.as_ref(),
-        restarts_last_day: ledgers.sum(),
+        restarts_last_day,
         keepalive: &policy.keepalive,
     };
     let after = write(ctx, resource, before, &observed).await?;

@@ -39,7 +39,7 @@ pub use gather::{Answer, FailureKind, QueryFailure, gather};
 pub use history::{Budget, History, Past, Standing, WorkloadState};
 pub use observation::{Observation, Reading, Subject, Target, Workload};
 pub use plan::{
-    Because, Case, Cleared, Decision, Outcome, Plan, Remediation, Restart, Rung, concerns, may_be_disturbed, plan,
+    Because, Case, Cleared, Decision, Outcome, Plan, Remediation, Restart, Rung, concerns, may_be_disturbed, plan, wish,
 };
 pub use policy::{AlertRule, InvalidPolicy, Policy, RestartRule};
 pub use series::{Level, Matrix, Sample, Samples, Series};

@@ -63,6 +63,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         acting: acting::client(kube_config, &leadership)?,
         alerts: Alerts::new(&config).context("alertmanagers")?,
         namespace: namespace.clone(),
+        begun: Arc::default(),
     };
     info!(version = env!("CARGO_PKG_VERSION"), identity, prometheus = %config.prometheus.address(), "started");
     pages.set_ready();

@@ -9,7 +9,7 @@ use crate::{
     api::{AlertRecord, AnnotatedWorkload, GrpcClientPolicyStatus, Offender, ProfileRecord},
     decide::{
         Subject, Workload,
-        ledger::Ledger,
+        ledger::{Ledger, Rates},
         profiles::{Held, is_about},
     },
 };
@@ -25,8 +25,10 @@ pub struct History {
     pub alerts: Vec<AlertRecord>,
     /// The workloads that carry our annotations.
     pub annotated: Vec<AnnotatedWorkload>,
-    /// The disruption ledgers, by namespace.
-    pub ledgers: BTreeMap<String, Budget>,
+    /// The disruption ledger. `None`: nobody looked, for nobody is to be restarted.
+    pub budget: Option<Budget>,
+    /// The administrator's limits.
+    pub rates: Rates,
     /// The suspects' workloads as they stand now.
     pub workloads: BTreeMap<Workload, Standing>,
     /// The profiles that were taken, one of each subject.
@@ -48,13 +50,18 @@ pub struct Past {
     pub offender: Offender,
 }
 
-/// A namespace's ledger, or why it cannot be read. What cannot be read allows nothing.
+/// The ledger, or why it cannot be used. What cannot be used allows nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Budget {
     /// It was read.
     Known(Ledger),
     /// It could not be read: the reason, for people.
     Unreadable(String),
+    /// The API server's clock and ours differ: nobody knows how old anything is.
+    Skewed {
+        /// By how much, seconds.
+        seconds: i64,
+    },
 }
 
 /// A workload's state, or why it is not known. What is not known is not restarted.
@@ -73,6 +80,8 @@ pub struct WorkloadState {
     pub uid: String,
     /// Its resource version, which a rollout's patch demands.
     pub resource_version: String,
+    /// The generation of its spec, which a rollout raises.
+    pub generation: Option<i64>,
     /// Replicas that are wanted.
     pub desired: u32,
     /// Replicas that are available.

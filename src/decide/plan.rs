@@ -14,13 +14,13 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use because::Because;
 pub use marks::concerns;
-pub use restart::may_be_disturbed;
+pub use restart::{may_be_disturbed, wish};
 
 use crate::{
     api::{AlertRecord, AnnotatedWorkload, Mode, Offender, ProfileRecord},
     decide::{
         Confidence, Diagnosis, Evidence, Finding, Growth, History, Past, Policy, Strength, Subject, Target, Verdict,
-        Workload, looks::Looks, scales::look_distance,
+        Workload, ledger::Limits, looks::Looks, scales::look_distance,
     },
 };
 
@@ -134,6 +134,8 @@ pub struct Plan {
     pub annotated: Vec<AnnotatedWorkload>,
     /// The alerts as they stand when the plan has been carried out.
     pub alerts: Vec<AlertRecord>,
+    /// What the restarts may spend. `None`: the policy restarts nobody.
+    pub limits: Option<Limits>,
 }
 
 /// What became of one step.
@@ -150,7 +152,9 @@ pub struct Outcome {
 /// Decides. Total: whatever is missing or doubtful withholds, by name.
 #[must_use]
 pub fn plan(policy: &Policy, findings: &[Finding], history: &History, now: Timestamp) -> Plan {
-    let mut cases: Vec<Case> = findings.iter().filter_map(|it| case(policy, it, history, now)).collect();
+    let limits = policy.restart.as_ref().map(|rule| restart::limits(rule, findings, &history.rates));
+    let means = Means { policy, history, limits: limits.as_ref(), now };
+    let mut cases: Vec<Case> = findings.iter().filter_map(|it| case(&means, it)).collect();
     cases.sort_by(most_urgent_first);
     restart::not_by_chance(&mut cases);
     restart::one_at_a_time(&mut cases);
@@ -166,10 +170,21 @@ pub fn plan(policy: &Policy, findings: &[Finding], history: &History, now: Times
         annotated: marks::annotated(&cases, findings, history),
         alerts: marks::alerts(policy, &cases, findings, history, now),
         cases,
+        limits,
     }
 }
 
-fn case(policy: &Policy, finding: &Finding, history: &History, now: Timestamp) -> Option<Case> {
+/// What a decision rests on, besides the finding.
+#[derive(Clone, Copy)]
+struct Means<'a> {
+    policy: &'a Policy,
+    history: &'a History,
+    limits: Option<&'a Limits>,
+    now: Timestamp,
+}
+
+fn case(means: &Means<'_>, finding: &Finding) -> Option<Case> {
+    let Means { policy, history, now, .. } = *means;
     let past = history.past.get(&finding.target.subject);
     let before = past.map(|it| looks_of(&it.offender)).unwrap_or_default();
     let distance = look_distance(policy.window, policy.interval);
@@ -192,7 +207,7 @@ fn case(policy: &Policy, finding: &Finding, history: &History, now: Timestamp) -
         profile: history.profile_of(&finding.target.subject).cloned(),
         rungs: Vec::new(),
     };
-    case.rungs = ladder(policy, &case, history, now);
+    case.rungs = ladder(means, &case);
     Some(case)
 }
 
@@ -211,7 +226,8 @@ fn remembered(past: &Past) -> Option<Growth> {
     })
 }
 
-fn ladder(policy: &Policy, case: &Case, history: &History, now: Timestamp) -> Vec<Rung> {
+fn ladder(means: &Means<'_>, case: &Case) -> Vec<Rung> {
+    let Means { policy, now, .. } = *means;
     let plain = |remediation, after| Rung {
         remediation,
         decision: waited(case.since, after, now).map_or_else(Decision::Withheld, |()| Decision::Do),
@@ -225,7 +241,7 @@ fn ladder(policy: &Policy, case: &Case, history: &History, now: Timestamp) -> Ve
     });
     let restart = policy.restart.as_ref().map(|rule| {
         let decided = waited(case.since, rule.after, now)
-            .and_then(|()| restart::decide(policy, rule, case, history, now))
+            .and_then(|()| restart::decide(means, rule, case))
             .and_then(|how| confirmed(case, Strength::Certain).map(|()| how));
         let (decision, restart) = match decided {
             Ok(how) => (Decision::Do, Some(how)),

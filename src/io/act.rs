@@ -10,10 +10,14 @@ mod restart;
 mod rollout;
 
 pub(super) use annotate::{patch, removal};
+pub(super) use restart::SKEW;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tracing::{debug, info, warn};
 
@@ -24,7 +28,7 @@ use crate::{
 };
 
 /// What is not begun so long after the plan was made is not begun at all: the world has moved on.
-const FRESH: Duration = Duration::from_secs(30);
+const FRESH: SignedDuration = SignedDuration::from_secs(30);
 
 /// What acting takes. It holds no state but the alerts that are to be kept alive.
 #[derive(Clone)]
@@ -35,14 +39,15 @@ pub struct Hands {
     pub acting: Client,
     /// The alerts, as all policies want them.
     pub alerts: Alerts,
-    /// The operator's own namespace, where the ledgers are.
+    /// The operator's own namespace, where the ledger is.
     pub namespace: String,
+    /// Whether the ledger was seen to stand, so that nobody looks again while nobody offends.
+    pub begun: Arc<AtomicBool>,
 }
 
 impl Hands {
-    /// The ledger of a namespace.
-    fn book<'a>(&'a self, namespace: &'a str) -> Book<'a> {
-        Book { reading: &self.reading, acting: &self.acting, own: &self.namespace, namespace }
+    fn book(&self) -> Book<'_> {
+        Book { reading: &self.reading, acting: &self.acting, own: &self.namespace }
     }
 }
 
@@ -53,7 +58,7 @@ pub async fn act(hands: &Hands, policy: &Policy, plan: &Plan, now: Timestamp) ->
     if plan.mode != Mode::Enforce {
         return Vec::new();
     }
-    let deadline = Deadline::after(FRESH);
+    let deadline = Deadline::after(FRESH.unsigned_abs());
     let mut outcomes = annotate::mark(hands, plan, deadline).await;
     outcomes.extend(alert(hands, plan).await);
     outcomes.extend(restart::all(hands, policy, plan, deadline, now).await);
@@ -72,16 +77,20 @@ pub async fn act(hands: &Hands, policy: &Policy, plan: &Plan, now: Timestamp) ->
     outcomes
 }
 
-/// Settles what earlier restarts left open in the namespaces where the policy had offenders, so that the next plan
-/// is made with it. Writes to the cluster: not for a dry run.
+/// Begins the ledger, if it has not begun, and settles what earlier restarts left open, so that the next plan is made
+/// with it. Writes to the cluster: not for a dry run. The ledger is begun before the first offender comes, for it allows
+/// nothing at first; afterwards a policy without offenders has no use for it.
 pub async fn settle(hands: &Hands, policy: &Policy, before: Option<&GrpcClientPolicyStatus>) {
     if policy.mode != Mode::Enforce || policy.restart.is_none() {
         return;
     }
-    let namespaces: BTreeSet<&str> =
-        before.iter().flat_map(|it| &it.offenders).map(|it| it.namespace.as_str()).collect();
-    for namespace in namespaces {
-        hands.book(namespace).settle(Timestamp::now()).await;
+    let offends = before.is_some_and(|it| !it.offenders.is_empty());
+    if !offends && hands.begun.load(Ordering::Relaxed) {
+        return;
+    }
+    match hands.book().settle().await {
+        Ok(()) => hands.begun.store(true, Ordering::Relaxed),
+        Err(because) => warn!(%because, "the ledger was not settled"),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The operator's configuration file: where Prometheus and Alertmanager are, the administrator's own metric sources,
 //! and a few settings. Everything is checked when it is read, so that a mistake stops the start and names its field.
 //!
-//! No secret stands in it: it names files, which are read when they are needed.
+//! No secret stands in it: it names files, which are read when they are needed. `limits` is the section of that name.
+
+mod limits;
 
 use std::{
     collections::BTreeSet,
@@ -12,10 +14,13 @@ use std::{
 use reqwest::Url;
 use serde::{Deserialize, de::DeserializeOwned};
 
+use limits::LimitFields;
+
 use super::http;
 pub use super::http::{Credentials, Endpoint};
 use crate::{
     api::{DurationText, parse_duration},
+    decide::ledger::Rates,
     signals::{CustomSource, InvalidSource, Signal, Source},
 };
 
@@ -39,6 +44,8 @@ pub struct Config {
     pub alertmanagers: Vec<Endpoint>,
     /// No restart in this time after the start or a change of leader.
     pub quiet_period: Duration,
+    /// What no policy can exceed.
+    pub rates: Rates,
     /// The prefix of the `runbook_url` annotation, without a slash at its end.
     pub runbook_url: String,
     /// The value of the `cluster` label on alerts.
@@ -118,6 +125,7 @@ struct File {
     alertmanagers: Option<Vec<EndpointFields>>,
     sources: Option<Vec<CustomSource>>,
     quiet_period: Option<DurationText>,
+    limits: Option<LimitFields>,
     runbook_url: Option<String>,
     cluster: Option<String>,
 }
@@ -143,7 +151,7 @@ struct BasicAuth {
 
 impl File {
     fn check(self) -> Result<Config, ConfigError> {
-        let Self { prometheus, alertmanagers, sources, quiet_period, runbook_url, cluster } = self;
+        let Self { prometheus, alertmanagers, sources, quiet_period, limits, runbook_url, cluster } = self;
         let alertmanagers = alertmanagers.unwrap_or_default().into_iter().enumerate();
         let runbook_url = runbook_url.filter(|it| !it.is_empty()).unwrap_or_else(|| RUNBOOKS.to_owned());
         Ok(Config {
@@ -157,6 +165,7 @@ impl File {
                 DEFAULT_QUIET_PERIOD,
                 (Duration::ZERO, MAX_QUIET_PERIOD),
             )?,
+            rates: limits.unwrap_or_default().check()?,
             runbook_url: address("runbookUrl", &runbook_url, RUNBOOKS)?.as_str().trim_end_matches('/').to_owned(),
             cluster: label("cluster", cluster)?,
             sources: parse_sources(sources.unwrap_or_default())?,

@@ -1,20 +1,25 @@
 //! Reading back what was done before, and how the suspects' workloads stand: the operator keeps no state of its own.
 //! Reads only. What cannot be read is said so, and allows nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use futures::future::{join, join_all};
+use futures::future::{OptionFuture, join, join_all};
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
 use crate::{
-    api::GrpcClientPolicyStatus,
-    decide::{Budget, Finding, History, Policy, Standing, Verdict, Workload},
-    io::{ledger, workload},
+    api::{GrpcClientPolicyStatus, Mode},
+    decide::{Budget, Finding, History, Policy, Standing, Verdict, Workload, ledger::Ledger},
+    io::{
+        act::SKEW,
+        ledger::{self, Page, Unread},
+        workload,
+    },
 };
 
-/// The past of a policy, with the ledgers and workloads of those who are suspected now.
+/// The past of a policy, with the ledger and the workloads of those who are suspected now.
 ///
-/// `namespace` is the operator's own, where the ledgers are.
+/// `namespace` is the operator's own, where the ledger is.
 pub async fn recall(
     client: &Client,
     namespace: &str,
@@ -31,28 +36,32 @@ pub async fn recall(
     let standings = join_all(suspects.iter().map(|(workload, finding)| async move {
         ((*workload).clone(), workload::standing(client, workload, &finding.target.subject.pod).await)
     }));
-    let wanted =
-        if policy.restart.is_some() { ledgers_of(key, status, suspects.keys().copied()) } else { BTreeSet::new() };
-    let ledgers = join_all(wanted.into_iter().map(|of| async move {
-        let budget = ledger::read(client, namespace, &of).await.0;
-        (of, budget)
-    }));
-    let (standings, ledgers) = join(standings, ledgers).await;
+    let wanted = policy.restart.is_some() && (!suspects.is_empty() || status.is_some_and(restarted_or_alerted));
+    let budget = OptionFuture::from(wanted.then(|| budget(client, namespace, policy.mode)));
+    let (standings, budget) = join(standings, budget).await;
     History {
         workloads: standings.into_iter().collect::<BTreeMap<Workload, Standing>>(),
-        ledgers: ledgers.into_iter().collect::<BTreeMap<String, Budget>>(),
+        budget,
         ..History::from_status(key.to_owned(), status)
     }
 }
 
-/// The namespaces whose ledgers are read: those of suspects and of alerts, and a namespaced policy's own, whose
-/// restarts are counted in its status even while nobody is suspected.
-fn ledgers_of<'a>(
-    key: &str,
-    status: Option<&GrpcClientPolicyStatus>,
-    suspects: impl Iterator<Item = &'a Workload>,
-) -> BTreeSet<String> {
-    let own = key.split_once('/').map(|(namespace, _)| namespace.to_owned());
-    let alerted = status.iter().flat_map(|it| &it.alerts).map(|it| it.namespace.clone());
-    suspects.map(|it| it.namespace.clone()).chain(alerted).chain(own).collect()
+/// Restarts are counted in status for a day, even while nobody is suspected.
+fn restarted_or_alerted(status: &GrpcClientPolicyStatus) -> bool {
+    !status.alerts.is_empty() || status.counts.as_ref().is_some_and(|it| it.restarts_last_day > 0)
+}
+
+/// The ledger. A dry run neither begins it nor needs it: where there is none, nothing was restarted.
+async fn budget(client: &Client, own: &str, mode: Mode) -> Budget {
+    match (ledger::read(client, own).await, mode) {
+        (Ok(page), _) if skew(&page).abs() > SKEW => Budget::Skewed { seconds: skew(&page).as_secs() },
+        (Ok(Page { ledger: Some(ledger), .. }), _) => Budget::Known(ledger),
+        (Ok(_) | Err(Unread::Missing { .. }), Mode::DryRun) => Budget::Known(Ledger::begun(Timestamp::UNIX_EPOCH)),
+        (Ok(page), Mode::Enforce) => Budget::Known(Ledger::begun(page.now)),
+        (Err(unread), _) => Budget::Unreadable(unread.to_string()),
+    }
+}
+
+fn skew(page: &Page) -> SignedDuration {
+    Timestamp::now().duration_since(page.now)
 }

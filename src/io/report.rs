@@ -376,6 +376,7 @@ mod tests {
             cleared: Cleared::default(),
             annotated: vec![],
             alerts: vec![],
+            limits: None,
         }
     }
 

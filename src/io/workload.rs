@@ -99,6 +99,7 @@ fn common(metadata: &ObjectMeta, template: Option<&PodTemplateSpec>) -> Workload
     WorkloadState {
         uid: metadata.uid.clone().unwrap_or_default(),
         resource_version: metadata.resource_version.clone().unwrap_or_default(),
+        generation: metadata.generation,
         exempt: is_exempt(metadata) || template.and_then(|it| it.metadata.as_ref()).is_some_and(is_exempt),
         ..WorkloadState::default()
     }

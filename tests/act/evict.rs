@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::{
     fake::{Answer, Fake, budget_forbids, status},
     world::{
-        BUDGETS, DEPLOYMENT, EVICTION, LEDGER, LEDGERS, POD, REPLICA_SET, carry_out, carry_out_at, case, entry,
-        evict_orders, ledger_of, now, plan, shop, states, word, workload, write_ledger,
+        BUDGETS, DEPLOYMENT, EVICTION, LEDGER, POD, REPLICA_SET, carry_out, carry_out_at, case, entry, evict_orders,
+        ledger_of, now, plan, shop, states, word, workload, write_ledger,
     },
 };
 
@@ -37,7 +37,7 @@ async fn an_eviction_looks_debits_asks_once_and_settles() {
             format!("GET {BUDGETS}"),
             format!("GET {REPLICA_SET}"),
             format!("GET {LEDGER}"),
-            format!("POST {LEDGERS}"),
+            format!("PUT {LEDGER}"),
             format!("POST {EVICTION}"),
             format!("GET {LEDGER}"),
             format!("PUT {LEDGER}"),
@@ -139,11 +139,11 @@ async fn a_broken_api_server_settles_nothing() {
 async fn a_lost_race_for_the_ledger_is_looked_at_again_once() {
     let fake = shop();
     fake.script(
-        Method::POST,
-        LEDGERS,
+        Method::PUT,
+        LEDGER,
         Answer::After(Box::new(|fake| {
             let other = entry(fake, DEPLOYMENT, State::Confirmed, Duration::from_secs(86_400 * 2));
-            write_ledger(fake, &other);
+            write_ledger(fake, &[other]);
         })),
     );
     assert_eq!(word(&carry_out(&fake, &evict_orders()).await), "done");
@@ -154,38 +154,38 @@ async fn a_lost_race_for_the_ledger_is_looked_at_again_once() {
 async fn whoever_loses_the_race_for_the_budget_does_not_evict() {
     let fake = shop();
     fake.script(
-        Method::POST,
-        LEDGERS,
+        Method::PUT,
+        LEDGER,
         Answer::After(Box::new(|fake| {
             let other = entry(fake, DEPLOYMENT, State::Confirmed, Duration::from_secs(60));
-            write_ledger(fake, &other);
+            write_ledger(fake, &[other]);
         })),
     );
     assert_eq!(word(&carry_out(&fake, &evict_orders()).await), "Cooldown");
-    assert_eq!(fake.writes(), [format!("POST {LEDGERS}")]);
+    assert_eq!(fake.writes(), [format!("PUT {LEDGER}")]);
 }
 
 #[tokio::test]
 async fn two_lost_races_are_enough() {
     let fake = shop();
-    for method in [Method::POST, Method::PUT] {
+    for _ in 0..2 {
         fake.script(
-            method,
-            "",
+            Method::PUT,
+            LEDGER,
             Answer::After(Box::new(|fake| {
                 let other = entry(fake, DEPLOYMENT, State::Confirmed, Duration::from_secs(86_400 * 2));
-                write_ledger(fake, &other);
+                write_ledger(fake, &[other]);
             })),
         );
     }
     assert_eq!(word(&carry_out(&fake, &evict_orders()).await), "Ledger");
-    assert_eq!(fake.writes(), [format!("POST {LEDGERS}"), format!("PUT {LEDGER}")]);
+    assert_eq!(fake.writes(), [format!("PUT {LEDGER}"), format!("PUT {LEDGER}")]);
 }
 
 #[tokio::test]
 async fn a_ledger_that_cannot_be_understood_allows_nothing_and_is_not_touched() {
-    for data in [json!({}), json!({"ledger.json": "not JSON"}), json!({"ledger.json": r#"{"version":2,"entries":[]}"#})]
-    {
+    for text in ["not JSON", r#"{"version":2,"since":"2026-11-23T10:00:00Z","entries":[]}"#] {
+        let data = json!({"ledger.json": text});
         let fake = shop();
         fake.put(LEDGER, json!({"metadata": {}, "data": data}));
         assert_eq!(word(&carry_out(&fake, &evict_orders()).await), "Ledger", "{data}");
@@ -196,15 +196,15 @@ async fn a_ledger_that_cannot_be_understood_allows_nothing_and_is_not_touched() 
 #[tokio::test(start_paused = true)]
 async fn a_debit_without_an_answer_is_not_acted_upon() {
     let fake = shop();
-    fake.script(Method::POST, LEDGERS, Answer::Lost);
+    fake.script(Method::PUT, LEDGER, Answer::Lost);
     assert_eq!(word(&carry_out(&fake, &evict_orders()).await), "Ledger");
-    assert_eq!(fake.writes(), [format!("POST {LEDGERS}")]);
+    assert_eq!(fake.writes(), [format!("PUT {LEDGER}")]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_look_older_than_two_seconds_is_not_acted_upon() {
     let fake = shop();
-    fake.script(Method::POST, LEDGERS, Answer::Late(Duration::from_millis(2_100)));
+    fake.script(Method::PUT, LEDGER, Answer::Late(Duration::from_millis(2_100)));
     assert_eq!(word(&carry_out(&fake, &evict_orders()).await), "Changed");
     assert!(!fake.writes().contains(&format!("POST {EVICTION}")));
     assert_eq!(states(&fake).await, [], "what was never sent is taken back");
@@ -296,7 +296,54 @@ async fn the_cooldown_of_the_ledger_holds_whatever_the_plan_says() {
     fake.forget_log();
     assert_eq!(word(&carry_out(&fake, &evict_orders()).await), "Cooldown");
     assert_silence(&fake);
-    let later = now() + Duration::from_secs(3_600);
+    fake.wait(Duration::from_secs(3_606));
+    let later = now() + Duration::from_secs(3_606);
     assert_eq!(word(&carry_out_at(&fake, &evict_orders(), later).await), "done");
     assert_eq!(ledger_of(&fake).await.entries.len(), 2);
+}
+
+#[tokio::test]
+async fn without_a_ledger_nothing_is_restarted_and_none_is_made() {
+    let fake = shop();
+    fake.remove(LEDGER);
+    let outcomes = carry_out(&fake, &evict_orders()).await;
+    let Err(Because::Ledger { reason }) = &outcomes[0].result else { panic!("{outcomes:?}") };
+    assert!(reason.contains("kubectl create configmap grpc-hygiene-ledger --namespace hygiene"), "{reason}");
+    assert_silence(&fake);
+}
+
+#[tokio::test]
+async fn an_empty_ledger_is_begun_and_allows_nothing_at_first() {
+    let fake = shop();
+    fake.put(LEDGER, json!({"metadata": {"labels": {"team": "platform"}}}));
+    assert_eq!(word(&carry_out(&fake, &evict_orders()).await), "NewLedger");
+    assert_silence(&fake);
+}
+
+#[tokio::test]
+async fn a_plan_that_is_old_or_of_the_future_by_the_api_server_s_clock_is_not_carried_out() {
+    for off in [37, -7] {
+        let fake = shop();
+        let made = now() - jiff::SignedDuration::from_secs(off);
+        assert_eq!(word(&carry_out_at(&fake, &evict_orders(), made).await), "ClockSkew");
+        assert_silence(&fake);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_restart_of_the_namespace_and_of_the_cluster_counts() {
+    for (namespaces, expected) in [(vec!["shop"; 3], "NamespaceLimit"), (vec!["billing"; 10], "ClusterLimit")] {
+        let fake = shop();
+        let others = (0..).zip(namespaces).map(|(n, namespace): (u32, &str)| {
+            let mut other = entry(&fake, POD, State::Confirmed, Duration::from_secs(60));
+            other.workload.name = format!("other-{n}");
+            namespace.clone_into(&mut other.namespace);
+            "cluster-wide".clone_into(&mut other.policy);
+            other
+        });
+        let others: Vec<_> = others.collect();
+        write_ledger(&fake, &others);
+        assert_eq!(word(&carry_out(&fake, &evict_orders()).await), expected);
+        assert_silence(&fake);
+    }
 }

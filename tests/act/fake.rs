@@ -18,6 +18,8 @@ use kube::{
 use serde_json::{Value, json};
 use tower::service_fn;
 
+use crate::world::now;
+
 /// The fake. Clones are the same server.
 #[derive(Clone, Default)]
 pub struct Fake(Arc<Mutex<State>>);
@@ -28,6 +30,7 @@ struct State {
     version: u64,
     log: Vec<Seen>,
     scripts: Vec<Script>,
+    waited: Duration,
 }
 
 /// A request that was received.
@@ -145,6 +148,11 @@ impl Fake {
         self.log().into_iter().rfind(|it| it.writes() && it.path.ends_with(path)).expect("a write")
     }
 
+    /// Lets time go by at the API server.
+    pub fn wait(&self, span: Duration) {
+        self.state().waited += span;
+    }
+
     pub fn forget_log(&self) {
         self.state().log.clear();
     }
@@ -185,7 +193,10 @@ impl Fake {
                 self.answer(&seen)
             }
         };
+        let now = now() + self.state().waited;
+        let date = jiff::fmt::rfc2822::to_string(&now.to_zoned(jiff::tz::TimeZone::UTC)).expect("a date");
         let mut response = Response::new(Body::from(body.to_string().into_bytes()));
+        response.headers_mut().insert(http::header::DATE, date.parse().expect("a header"));
         *response.status_mut() = StatusCode::from_u16(code).expect("a status");
         Ok(response)
     }
@@ -259,7 +270,11 @@ impl Fake {
             body["details"] = json!({"causes": [{"reason": "FieldValueInvalid", "field": "metadata.uid"}]});
             return (code, body);
         }
-        self.touch(&seen.path, &seen.body);
+        let mut change = seen.body.clone();
+        if let Some(generation) = before["metadata"]["generation"].as_i64().filter(|_| !seen.body["spec"].is_null()) {
+            change["metadata"]["generation"] = json!(generation + 1);
+        }
+        self.touch(&seen.path, &change);
         (200, self.object(&seen.path).expect("just patched"))
     }
 

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::{
     fake::{Answer, Fake},
-    world::{EVICTION, LEDGERS, OWN, case, hands, now, plan, policy, shop, states, word},
+    world::{EVICTION, LEDGER, OWN, case, hands, now, plan, policy, shop, states, word},
 };
 
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/hygiene/leases/grpc-hygiene";
@@ -99,7 +99,7 @@ async fn a_lease_that_ends_between_debit_and_eviction_stops_the_eviction_at_the_
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let (over, was_over) = std::sync::mpsc::channel::<()>();
     let gate = leadership.clone();
-    fake.script(Method::POST, LEDGERS, Answer::Late(Duration::from_millis(50)));
+    fake.script(Method::PUT, LEDGER, Answer::Late(Duration::from_millis(50)));
     let leading = async {
         lead(lease.election(&leadership), &leadership, OWN, "us", pending(), async { ended.await.ok() }).await;
         over.send(()).expect("somebody waits");
@@ -112,7 +112,7 @@ async fn a_lease_that_ends_between_debit_and_eviction_stops_the_eviction_at_the_
         let (policy, at) = (policy(), now());
         let act = act(&hands, &policy, &plan, at);
         let stop = async {
-            while !fake.writes().contains(&format!("POST {LEDGERS}")) {
+            while !fake.writes().contains(&format!("PUT {LEDGER}")) {
                 tokio::task::yield_now().await;
             }
             end.send(()).expect("the work waits");

@@ -4,7 +4,10 @@
 use std::{future::pending, time::Duration};
 
 use grpc_hygiene::{
-    decide::{Budget, Case, Plan, Remediation, Restart, Standing, Workload, ledger::State},
+    decide::{
+        Case, Plan, Remediation, Restart, Standing, Workload,
+        ledger::{Ledger, State},
+    },
     io::{
         act::{Hands, act},
         acting,
@@ -17,7 +20,7 @@ use http::{Method, Request};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Namespace, Pod},
+    core::v1::{ConfigMap, Namespace, Pod},
 };
 use kube::{
     Api, Client, Config, Error, Resource, ResourceExt,
@@ -51,6 +54,14 @@ pub async fn empty(name: &str) -> Real {
     let namespace = format!("act-{name}-{}", Timestamp::now().as_millisecond());
     let object = serde_json::from_value(json!({"metadata": {"name": namespace}})).expect("a Namespace");
     Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await.expect("a namespace");
+    let ledger =
+        serde_json::to_string(&Ledger::begun(Timestamp::now() - Duration::from_secs(30 * 86_400))).expect("JSON");
+    let map = json!({"metadata": {"name": ledger::NAME}, "data": {"ledger.json": ledger}});
+    let map = serde_json::from_value(map).expect("a ConfigMap");
+    Api::<ConfigMap>::namespaced(client.clone(), &namespace)
+        .create(&PostParams::default(), &map)
+        .await
+        .expect("a ledger");
     Real { config, client, namespace, pods: Vec::new() }
 }
 
@@ -167,10 +178,8 @@ impl Real {
     }
 
     pub async fn ledger(&self) -> Vec<State> {
-        match ledger::read(&self.client, &self.namespace, &self.namespace).await.0 {
-            Budget::Known(it) => it.entries.iter().map(|it| it.state).collect(),
-            Budget::Unreadable(reason) => panic!("{reason}"),
-        }
+        let page = ledger::read(&self.client, &self.namespace).await.expect("a ledger");
+        page.ledger.iter().flat_map(|it| &it.entries).map(|it| it.state).collect()
     }
 
     /// Removes the namespace. A test that failed leaves it, to be looked at.

@@ -7,8 +7,7 @@ use serde_json::json;
 use crate::{
     fake::Answer,
     world::{
-        BUDGETS, DEPLOYMENT, LEDGER, LEDGERS, POD, REPLICA_SET, carry_out, case, ledger_of, owner, plan, shop, states,
-        word,
+        BUDGETS, DEPLOYMENT, LEDGER, POD, REPLICA_SET, carry_out, case, ledger_of, owner, plan, shop, states, word,
     },
 };
 
@@ -38,7 +37,7 @@ async fn a_rollout_writes_one_annotation_of_this_workload_in_this_version() {
             format!("GET {BUDGETS}"),
             format!("GET {REPLICA_SET}"),
             format!("GET {LEDGER}"),
-            format!("POST {LEDGERS}"),
+            format!("PUT {LEDGER}"),
             format!("PATCH {DEPLOYMENT}"),
             format!("GET {LEDGER}"),
             format!("PUT {LEDGER}"),
@@ -74,8 +73,8 @@ async fn a_stateful_set_is_restarted_the_same_way() {
 async fn a_workload_that_changes_in_between_is_not_restarted() {
     let fake = shop();
     fake.script(
-        Method::POST,
-        LEDGERS,
+        Method::PUT,
+        LEDGER,
         Answer::After(Box::new(|it| it.touch(DEPLOYMENT, &json!({"spec": {"replicas": 4}})))),
     );
     assert_eq!(word(&carry_out(&fake, &roll_out_orders()).await), "Changed");

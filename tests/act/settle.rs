@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use grpc_hygiene::{
-    decide::ledger::{Entry, State},
+    decide::ledger::{Entry, Ledger, State, restarted_at},
     io::{acting, ledger::Book},
 };
 use http::Method;
@@ -19,7 +19,7 @@ const OLD: Duration = Duration::from_secs(60);
 async fn settle(fake: &Fake) {
     as_leader(async |leadership| {
         let (reading, acting) = (fake.reading(), fake.acting(&leadership));
-        Book { reading: &reading, acting: &acting, own: OWN, namespace: "shop" }.settle(now()).await;
+        Book { reading: &reading, acting: &acting, own: OWN }.settle().await.expect("a ledger");
     })
     .await;
 }
@@ -28,7 +28,7 @@ async fn settle(fake: &Fake) {
 fn pending(path: &str) -> Fake {
     let fake = shop();
     let entry = entry(&fake, path, State::Pending, OLD);
-    write_ledger(&fake, &entry);
+    write_ledger(&fake, &[entry]);
     fake
 }
 
@@ -89,7 +89,7 @@ async fn a_fence_that_fails_settles_nothing() {
 async fn a_restart_that_may_be_in_flight_is_left_alone() {
     let fake = shop();
     let young = entry(&fake, POD, State::Pending, Duration::from_secs(19));
-    write_ledger(&fake, &young);
+    write_ledger(&fake, &[young]);
     settle(&fake).await;
     assert_eq!(fake.lines(), [format!("GET {LEDGER}")]);
 }
@@ -97,7 +97,7 @@ async fn a_restart_that_may_be_in_flight_is_left_alone() {
 #[tokio::test]
 async fn a_rollout_is_recognised_by_the_time_it_wrote() {
     let fake = pending(DEPLOYMENT);
-    let at = grpc_hygiene::io::ledger::restarted_at(now() - OLD);
+    let at = restarted_at(now() - OLD);
     fake.touch(
         DEPLOYMENT,
         &json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": at}}}}}),
@@ -107,9 +107,9 @@ async fn a_rollout_is_recognised_by_the_time_it_wrote() {
 }
 
 #[tokio::test]
-async fn a_workload_that_changed_otherwise_can_no_longer_be_restarted_by_the_old_request() {
+async fn a_workload_whose_status_moved_can_no_longer_be_restarted_by_the_old_request() {
     let fake = pending(DEPLOYMENT);
-    fake.touch(DEPLOYMENT, &json!({"spec": {"replicas": 4}}));
+    fake.touch(DEPLOYMENT, &json!({"status": {"availableReplicas": 2}}));
     settle(&fake).await;
     assert_eq!(states(&fake).await, []);
     let fake = pending(DEPLOYMENT);
@@ -117,6 +117,24 @@ async fn a_workload_that_changed_otherwise_can_no_longer_be_restarted_by_the_old
     assert_eq!(fake.writes(), [format!("PATCH {DEPLOYMENT}"), format!("PUT {LEDGER}")]);
     assert!(fake.written(DEPLOYMENT).body.get("spec").is_none(), "the fence does not roll the workload out");
     assert_eq!(states(&fake).await, []);
+}
+
+/// Somebody may have restarted it after us, or taken our annotation away again.
+#[tokio::test]
+async fn a_workload_whose_spec_changed_may_have_been_restarted_by_us_and_counts() {
+    let fake = pending(DEPLOYMENT);
+    fake.touch(DEPLOYMENT, &json!({"metadata": {"generation": 3}, "spec": {"replicas": 4}}));
+    settle(&fake).await;
+    assert_eq!(states(&fake).await, [State::Confirmed]);
+}
+
+#[tokio::test]
+async fn an_empty_config_map_becomes_a_ledger_that_begins_now_and_keeps_its_labels() {
+    let fake = shop();
+    fake.put(LEDGER, json!({"metadata": {"labels": {"team": "platform"}}}));
+    settle(&fake).await;
+    assert_eq!(ledger_of(&fake).await, Ledger::begun(now()));
+    assert_eq!(fake.object(LEDGER).expect("the ConfigMap")["metadata"]["labels"]["team"], "platform");
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 //! The shop as the tests know it: a Deployment of three pods, its ReplicaSet, a policy that restarts, and plans.
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use grpc_hygiene::{
     api::{GrpcClientPolicySpec, Mode},
     decide::{
         Case, Cleared, Confidence, Decision, Diagnosis, Evidence, Growth, Outcome, Plan, Policy, Remediation, Restart,
         Rung, Subject, Target, Workload,
-        ledger::{Entry, Ledger, Object, State},
+        ledger::{Entry, Ledger, Limits, Object, Rates, State},
     },
     decide::{Strength, looks::Looks},
     io::{
@@ -30,8 +30,7 @@ pub const EVICTION: &str = "/api/v1/namespaces/shop/pods/orders-1/eviction";
 pub const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/orders";
 pub const REPLICA_SET: &str = "/apis/apps/v1/namespaces/shop/replicasets/orders-7d";
 pub const BUDGETS: &str = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets";
-pub const LEDGERS: &str = "/api/v1/namespaces/hygiene/configmaps";
-pub const LEDGER: &str = "/api/v1/namespaces/hygiene/configmaps/grpc-hygiene-ledger-shop";
+pub const LEDGER: &str = "/api/v1/namespaces/hygiene/configmaps/grpc-hygiene-ledger";
 
 pub fn now() -> Timestamp {
     "2026-11-23T10:00:00Z".parse().expect("a time")
@@ -41,6 +40,7 @@ pub fn now() -> Timestamp {
 pub fn shop() -> Fake {
     let fake = Fake::default();
     workload(&fake, "orders");
+    write_ledger(&fake, &[]);
     fake
 }
 
@@ -131,7 +131,13 @@ pub fn plan(cases: Vec<Case>) -> Plan {
         cleared: Cleared::default(),
         annotated: Vec::new(),
         alerts: Vec::new(),
+        limits: Some(limits()),
     }
+}
+
+/// What [`policy`] lets be spent.
+fn limits() -> Limits {
+    Limits { cooldown: Duration::from_secs(3_600), max_per_day: 3, at_once: 10, rates: Rates::default() }
 }
 
 pub fn evict_orders() -> Plan {
@@ -146,6 +152,7 @@ pub fn hands(fake: &Fake, leadership: &Leadership) -> Hands {
         acting: fake.acting(leadership),
         alerts: Alerts::new(&config).expect("no receivers"),
         namespace: OWN.into(),
+        begun: Arc::default(),
     }
 }
 
@@ -177,19 +184,17 @@ pub fn word(outcomes: &[Outcome]) -> &'static str {
 
 /// The ledger as it stands.
 pub async fn ledger_of(fake: &Fake) -> Ledger {
-    match ledger::read(&fake.reading(), OWN, "shop").await.0 {
-        grpc_hygiene::decide::Budget::Known(ledger) => ledger,
-        grpc_hygiene::decide::Budget::Unreadable(reason) => panic!("{reason}"),
-    }
+    ledger::read(&fake.reading(), OWN).await.expect("a ledger").ledger.expect("one that has begun")
 }
 
 pub async fn states(fake: &Fake) -> Vec<State> {
     ledger_of(fake).await.entries.iter().map(|it| it.state).collect()
 }
 
-/// A ledger that somebody wrote, with one restart of `orders`.
-pub fn write_ledger(fake: &Fake, entry: &Entry) {
-    let text = serde_json::to_string(&Ledger { version: 1, entries: vec![entry.clone()] }).expect("JSON");
+/// A ledger that somebody wrote, which is old enough to be trusted.
+pub fn write_ledger(fake: &Fake, entries: &[Entry]) {
+    let since = now() - Duration::from_secs(30 * 86_400);
+    let text = serde_json::to_string(&Ledger { entries: entries.to_vec(), ..Ledger::begun(since) }).expect("JSON");
     fake.put(LEDGER, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "data": {"ledger.json": text}}));
 }
 
@@ -198,12 +203,15 @@ pub fn entry(fake: &Fake, path: &str, state: State, ago: Duration) -> Entry {
     let object = fake.object(path).expect("an object");
     let text = |it: &Value| it.as_str().expect("text").to_owned();
     Entry {
+        namespace: "shop".into(),
+        revision: None,
         workload: grpc_hygiene::api::WorkloadRef { kind: "Deployment".into(), name: "orders".into() },
         object: Object {
             kind: text(&object["kind"]),
             name: text(&object["metadata"]["name"]),
             uid: text(&object["metadata"]["uid"]),
             resource_version: text(&object["metadata"]["resourceVersion"]),
+            generation: object["metadata"]["generation"].as_i64().filter(|_| path != POD),
         },
         policy: "shop/clients".into(),
         at: now() - ago,

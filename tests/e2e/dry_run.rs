@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use grpc_hygiene::api::RemediationState;
+use grpc_hygiene::{api::RemediationState, io::ledger::NAME};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::Pod,
@@ -14,7 +14,7 @@ use super::{
     audit::writes_of_the_operator,
     pages,
     shop::{Client, POLICY, Shop, marks, step},
-    world::{DETECTION, HOME, QUIET, SOON, World, ledger_of},
+    world::{DETECTION, QUIET, SOON, World, entries},
 };
 
 /// UID and resource version of every pod and workload.
@@ -67,12 +67,12 @@ async fn a_dry_run_says_what_it_would_do_and_does_none_of_it() {
     for replica in [0, 1] {
         assert_eq!(pages::alerts(&shop.world, replica, &shop.namespace).await, Ok(vec![]));
     }
-    nothing_but_reports_were_written(&shop);
+    nothing_but_reports_were_written(&shop).await;
     drop(undisturbed);
     shop.remove().await;
 }
 
-fn nothing_but_reports_were_written(shop: &Shop) {
+async fn nothing_but_reports_were_written(shop: &Shop) {
     let writes = writes_of_the_operator();
     let here = || writes.iter().filter(|it| it.namespace == shop.namespace);
     let of = |resource: &str| here().filter(|it| it.resource == resource).count();
@@ -84,8 +84,7 @@ fn nothing_but_reports_were_written(shop: &Shop) {
     let other: Vec<_> =
         here().filter(|it| !["grpcclientpolicies/status", "events"].contains(&it.resource.as_str())).collect();
     assert!(other.is_empty(), "{other:?}");
-    // Outside, the operator writes its lease, and ledgers for those who enforce.
-    let ledger = ledger_of(&shop.namespace);
-    let ledgers: Vec<_> = writes.iter().filter(|it| it.namespace == HOME && it.name == ledger).collect();
-    assert!(ledgers.is_empty(), "{ledgers:?}");
+    // Outside, the operator writes its lease, and the ledger for those who enforce.
+    let ledger = shop.world.ledgers().get_opt(NAME).await.expect("ConfigMaps");
+    assert_eq!(entries(ledger.as_ref(), &shop.namespace), Vec::<serde_json::Value>::new());
 }

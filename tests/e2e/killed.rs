@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use grpc_hygiene::io::ledger::NAME;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use super::{
     audit::evicted,
     shop::{Client, Shop},
-    world::{DETECTION, HOME, QUIET, SOON, World, ledger_of},
+    world::{DETECTION, HOME, QUIET, SOON, World, entries},
 };
 
 /// How often it is killed.
@@ -32,12 +33,6 @@ impl Random {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (mixed ^ (mixed >> 31)) % bound
     }
-}
-
-fn entries(ledger: Option<&ConfigMap>) -> Vec<Value> {
-    let text = ledger.and_then(|it| it.data.as_ref()?.get("ledger.json"));
-    let ledger: Value = text.map_or(Value::Null, |it| serde_json::from_str(it).expect("the ledger is JSON"));
-    ledger["entries"].as_array().cloned().unwrap_or_default()
 }
 
 /// Kills the operator's pods without grace: no lease is released, nothing is finished.
@@ -89,10 +84,10 @@ async fn an_operator_killed_while_it_acts_neither_repeats_nor_forgets_a_restart(
     }
     // Undisturbed, it finishes: another restart, and an account that is settled.
     let killed_with = evicted(&shop.namespace, &began).len();
-    let (ledgers, name) = (&shop.world.ledgers(), &ledger_of(&shop.namespace));
+    let ledgers = &shop.world.ledgers();
     let settled = || async {
-        let ledger = ledgers.get_opt(name).await.map_err(|it| it.to_string())?;
-        let (evicted, entries) = (evicted(&shop.namespace, &began), entries(ledger.as_ref()));
+        let ledger = ledgers.get_opt(NAME).await.map_err(|it| it.to_string())?;
+        let (evicted, entries) = (evicted(&shop.namespace, &began), entries(ledger.as_ref(), &shop.namespace));
         let confirmed = entries.iter().filter(|it| it["state"] == "Confirmed").count();
         let finished = evicted.len() > killed_with.min(3) && confirmed == entries.len();
         if finished { Ok((evicted, entries)) } else { Err(format!("evicted {evicted:?}, ledger {entries:?}")) }
@@ -111,9 +106,9 @@ async fn an_operator_killed_while_it_acts_neither_repeats_nor_forgets_a_restart(
 async fn strike(shop: &Shop, round: u64, random: &mut Random) {
     let in_the_act = round.is_multiple_of(2);
     if in_the_act {
-        let (ledgers, name) = (shop.world.ledgers(), ledger_of(&shop.namespace));
-        let seen = entries(ledgers.get_opt(&name).await.expect("ledgers").as_ref()).len();
-        let entered = await_condition(ledgers, &name, |it: Option<&ConfigMap>| entries(it).len() > seen);
+        let (ledgers, namespace) = (shop.world.ledgers(), &shop.namespace);
+        let seen = entries(ledgers.get_opt(NAME).await.expect("ledgers").as_ref(), namespace).len();
+        let entered = await_condition(ledgers, NAME, |it: Option<&ConfigMap>| entries(it, namespace).len() > seen);
         let entered =
             tokio::time::timeout(2 * SOON, entered).await.expect("a restart is entered in the ledger in time");
         entered.expect("the ledger can be watched");

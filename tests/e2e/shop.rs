@@ -17,7 +17,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::world::{SOON, World, ledger_of, repository};
+use super::world::{SOON, World, repository};
 
 /// The policy's name.
 pub const POLICY: &str = "clients";
@@ -83,16 +83,10 @@ impl Shop {
         shop
     }
 
-    /// Removes the namespace and its ledger. What a failed test leaves is there to look at until the next run.
+    /// Removes the namespace. What a failed test leaves is there to look at until the next run.
     pub async fn remove(&self) {
         let api: &Api<Namespace> = &Api::all(self.world.client.clone());
         let name = self.namespace.as_str();
-        let ledgers = ListParams::default().fields(&format!("metadata.name={}", ledger_of(name)));
-        self.world
-            .ledgers()
-            .delete_collection(&DeleteParams::default(), &ledgers)
-            .await
-            .expect("the ledger is deleted");
         if api.get_opt(name).await.expect("namespaces").is_none() {
             return;
         }

@@ -17,6 +17,7 @@ use kube::{
     api::ListParams,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use serde_json::Value;
 use tokio::sync::{OnceCell, RwLock};
 
 /// The operator's own namespace, and its service account in the audit log.
@@ -115,7 +116,7 @@ impl World {
         run(kubectl).unwrap_or_else(|said| panic!("kubectl {}: {said}", arguments.join(" ")))
     }
 
-    /// The operator's own ConfigMaps, where the ledgers are.
+    /// The operator's own ConfigMaps, where the ledger is.
     pub fn ledgers(&self) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), HOME)
     }
@@ -181,9 +182,12 @@ impl World {
     }
 }
 
-/// The name of the ledger of a namespace.
-pub fn ledger_of(namespace: &str) -> String {
-    format!("grpc-hygiene-ledger-{namespace}")
+/// The restarts of a namespace, as they stand in the ledger.
+pub fn entries(ledger: Option<&ConfigMap>, namespace: &str) -> Vec<Value> {
+    let text = ledger.and_then(|it| it.data.as_ref()?.get("ledger.json"));
+    let ledger: Value = text.map_or(Value::Null, |it| serde_json::from_str(it).expect("the ledger is JSON"));
+    let all = ledger["entries"].as_array().cloned().unwrap_or_default();
+    all.into_iter().filter(|it| it["namespace"] == namespace).collect()
 }
 
 /// The working tree.

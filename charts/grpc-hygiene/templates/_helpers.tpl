@@ -133,6 +133,7 @@ app.kubernetes.io/component: cleanup
   "alertmanagers" $alertmanagers
   "sources" .Values.sources
   "quietPeriod" .Values.quietPeriod
+  "limits" .Values.limits
   "runbookUrl" .Values.runbookUrl
   "cluster" .Values.cluster
   | toYaml }}

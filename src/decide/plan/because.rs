@@ -95,8 +95,51 @@ pub enum Because {
         /// How many there were.
         restarts: u32,
     },
+    /// The same revision leaks again after it was restarted.
+    RestartDebt {
+        /// How many restarts did not help.
+        restarts: u32,
+        /// When the next may be.
+        until: Timestamp,
+    },
+    /// Enough of the policy's pods are being restarted now.
+    AtOnce {
+        /// How many.
+        restarts: u32,
+    },
+    /// Enough restarts in the namespace.
+    NamespaceLimit {
+        /// How many there were.
+        restarts: u32,
+        /// When the next may be.
+        until: Timestamp,
+    },
+    /// Enough restarts in the cluster.
+    ClusterLimit {
+        /// How many there were.
+        restarts: u32,
+        /// When the next may be.
+        until: Timestamp,
+    },
+    /// So many workloads offend at once that the observer may be the sick one.
+    Storm {
+        /// When it will have been calm for long enough, if it stays calm.
+        until: Timestamp,
+        /// What was seen.
+        why: String,
+    },
     /// An earlier restart of the workload is not settled.
     Unsettled,
+    /// The ledger began a short while ago: nobody knows what was restarted before.
+    NewLedger {
+        /// When that no longer matters.
+        until: Timestamp,
+    },
+    /// The API server's clock and ours differ.
+    ClockSkew {
+        /// By how much, seconds.
+        seconds: i64,
+    },
     /// The ledger of restarts could not be read or written.
     Ledger {
         /// Why.
@@ -144,7 +187,14 @@ impl Because {
             Self::OneAtATime => "OneAtATime",
             Self::Cooldown { .. } => "Cooldown",
             Self::DailyLimit { .. } => "DailyLimit",
+            Self::RestartDebt { .. } => "RestartDebt",
+            Self::AtOnce { .. } => "AtOnce",
+            Self::NamespaceLimit { .. } => "NamespaceLimit",
+            Self::ClusterLimit { .. } => "ClusterLimit",
+            Self::Storm { .. } => "Storm",
             Self::Unsettled => "Unsettled",
+            Self::NewLedger { .. } => "NewLedger",
+            Self::ClockSkew { .. } => "ClockSkew",
             Self::Ledger { .. } => "Ledger",
             Self::NotLeader => "NotLeader",
             Self::Changed { .. } => "Changed",
@@ -201,7 +251,32 @@ impl fmt::Display for Because {
                 write!(f, "the workload was restarted recently; the cooldown ends at {until:.0}")
             }
             Self::DailyLimit { restarts } => write!(f, "the workload was restarted {restarts} times in 24 hours"),
+            Self::RestartDebt { restarts, until } => write!(
+                f,
+                "the same revision leaks again after {restarts} restarts; the back-off, which doubles, ends at {until:.0}"
+            ),
+            Self::AtOnce { restarts } => {
+                write!(f, "{restarts} of the policy's pods are being restarted now, which is enough at once")
+            }
+            Self::NamespaceLimit { restarts, until } => {
+                write!(f, "{restarts} restarts in the namespace are enough; the next may be at {until:.0}")
+            }
+            Self::ClusterLimit { restarts, until } => {
+                write!(f, "{restarts} restarts in the cluster are enough; the next may be at {until:.0}")
+            }
+            Self::Storm { until, why } => {
+                write!(f, "{why}: perhaps what measures them is sick; if it stays calm, restarts go on at {until:.0}")
+            }
             Self::Unsettled => f.write_str("an earlier restart of the workload is not settled yet"),
+            Self::NewLedger { until } => {
+                write!(
+                    f,
+                    "the ledger of restarts is new, and what it replaces is not known; it allows nothing before {until:.0}"
+                )
+            }
+            Self::ClockSkew { seconds } => {
+                write!(f, "the clocks of the API server and of the operator differ by {seconds} s")
+            }
             Self::Ledger { reason } => write!(f, "the ledger of restarts is not usable: {reason}"),
             Self::NotLeader => f.write_str("this replica is not the leader"),
             Self::Changed { what } => write!(f, "it changed in the meantime: {what}"),

@@ -1,16 +1,14 @@
 //! Whether and how an offender may be restarted. The checks go from what is about the finding to what is about the
 //! workload to what is about the budget, so that the reason shown is the one that a person would name first.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use jiff::Timestamp;
-
-use super::{Because, Case, Decision, Remediation, Restart, Rung, marks::concerns};
+use super::{Because, Case, Decision, Means, Remediation, Restart, Rung, marks::concerns};
 use crate::{
     api::{Mode, RestartMethod},
     decide::{
-        Budget, History, Policy, Standing, Target, Workload, WorkloadState,
-        ledger::{Limits, Refusal},
+        Budget, Finding, History, Policy, Standing, Target, Workload, WorkloadState,
+        ledger::{Limits, Rates, Refusal, Wish},
         policy::RestartRule,
         profiles,
         stats::benjamini_hochberg,
@@ -23,13 +21,8 @@ const FALSE_DISCOVERIES: f64 = 0.01;
 const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 
 /// How the offender is restarted now, or why it is not.
-pub(super) fn decide(
-    policy: &Policy,
-    rule: &RestartRule,
-    case: &Case,
-    history: &History,
-    now: Timestamp,
-) -> Result<Restart, Because> {
+pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Result<Restart, Because> {
+    let Means { policy, history, now, .. } = *means;
     about_the_finding(policy, case)?;
     let workload = about_the_pod(&case.target)?;
     // A dry run sends no alert; it says what would follow if it did.
@@ -45,7 +38,7 @@ pub(super) fn decide(
         None => return Err(Because::WorkloadUnknown { reason: "it was not looked at".to_owned() }),
     };
     let how = about_the_workload(rule, workload, state)?;
-    about_the_budget(rule, workload, history, now)?;
+    about_the_budget(means, &wish(&history.policy, &case.target, workload, state))?;
     // Last, so that nobody is asked for a profile while something else forbids the restart.
     profiles::suffices(policy, rule, case, history)?;
     Ok(how)
@@ -164,14 +157,38 @@ fn method(method: RestartMethod, workload: &Workload, state: &WorkloadState) -> 
     }
 }
 
-fn about_the_budget(rule: &RestartRule, workload: &Workload, history: &History, now: Timestamp) -> Result<(), Because> {
-    let ledger = match history.ledgers.get(&workload.namespace) {
+fn about_the_budget(means: &Means<'_>, wish: &Wish) -> Result<(), Because> {
+    let ledger = match &means.history.budget {
         Some(Budget::Known(ledger)) => ledger,
         Some(Budget::Unreadable(reason)) => return Err(Because::Ledger { reason: reason.clone() }),
+        Some(Budget::Skewed { seconds }) => return Err(Because::ClockSkew { seconds: *seconds }),
         None => return Err(Because::Ledger { reason: "it was not read".to_owned() }),
     };
-    let limits = Limits { cooldown: rule.cooldown, max_per_day: rule.max_per_day };
-    ledger.allows(&workload.reference(), &limits, now).map_err(Because::from)
+    let limits = means.limits.ok_or_else(|| Because::Ledger { reason: "there are no limits".to_owned() })?;
+    ledger.allows(wish, limits, means.now).map_err(Because::from)
+}
+
+/// What the policy and the administrator let be spent on these pods.
+pub(super) fn limits(rule: &RestartRule, findings: &[Finding], rates: &Rates) -> Limits {
+    let pods: BTreeSet<_> = findings.iter().map(|it| (&it.target.subject.namespace, &it.target.subject.pod)).collect();
+    Limits {
+        cooldown: rule.cooldown,
+        max_per_day: rule.max_per_day,
+        at_once: rates.at_once(u32::try_from(pods.len()).unwrap_or(u32::MAX)),
+        rates: rates.clone(),
+    }
+}
+
+/// What is asked of the ledger for an offender, whose workload stands so.
+#[must_use]
+pub fn wish(policy: &str, target: &Target, workload: &Workload, state: &WorkloadState) -> Wish {
+    Wish {
+        namespace: workload.namespace.clone(),
+        workload: workload.reference(),
+        revision: target.revision.clone(),
+        replicas: state.desired,
+        policy: policy.to_owned(),
+    }
 }
 
 impl From<Refusal> for Because {
@@ -180,6 +197,12 @@ impl From<Refusal> for Because {
             Refusal::Unsettled => Self::Unsettled,
             Refusal::Cooldown { until } => Self::Cooldown { until },
             Refusal::DailyLimit { restarts } => Self::DailyLimit { restarts },
+            Refusal::NewLedger { until } => Self::NewLedger { until },
+            Refusal::Storm { until, why } => Self::Storm { until, why },
+            Refusal::Debt { restarts, until } => Self::RestartDebt { restarts, until },
+            Refusal::AtOnce { restarts } => Self::AtOnce { restarts },
+            Refusal::NamespaceLimit { restarts, until } => Self::NamespaceLimit { restarts, until },
+            Refusal::ClusterLimit { restarts, until } => Self::ClusterLimit { restarts, until },
         }
     }
 }

@@ -107,7 +107,7 @@ fn world() -> World {
             past: findings.iter().map(past).collect(),
             alerts: vec![firing()],
             annotated: vec![],
-            ledgers: BTreeMap::from([("shop".to_owned(), Budget::Known(Ledger::default()))]),
+            budget: Some(Budget::Known(Ledger::begun(at(-1_000_000)))),
             workloads: BTreeMap::from([(workload(), Standing::Known(state))]),
             ..History::default()
         },
@@ -140,14 +140,21 @@ impl World {
     }
 
     fn spend(&mut self, uid: &str, when: Timestamp, confirmed: bool) {
-        let Some(Budget::Known(ledger)) = self.history.ledgers.get("shop") else { panic!("no ledger") };
-        let object = Object { kind: "Pod".into(), name: uid.into(), uid: uid.into(), resource_version: "1".into() };
-        let workload = WorkloadRef { kind: "Deployment".into(), name: "orders".into() };
-        let entry =
-            Entry { workload, object: object.clone(), policy: "shop/clients".into(), at: when, state: State::Pending };
+        let Some(Budget::Known(ledger)) = &self.history.budget else { panic!("no ledger") };
+        let (kind, resource_version) = ("Pod".into(), "1".into());
+        let object = Object { kind, name: uid.into(), uid: uid.into(), resource_version, generation: None };
+        let entry = Entry {
+            namespace: "shop".into(),
+            workload: WorkloadRef { kind: "Deployment".into(), name: "orders".into() },
+            revision: None,
+            object: object.clone(),
+            policy: "shop/clients".into(),
+            at: when,
+            state: State::Pending,
+        };
         let ledger = ledger.debited(entry);
-        let ledger = if confirmed { ledger.settled(&object, Settled::Happened) } else { ledger };
-        self.history.ledgers.insert("shop".into(), Budget::Known(ledger));
+        let ledger = if confirmed { ledger.settled(&object, Settled::Happened, when) } else { ledger };
+        self.history.budget = Some(Budget::Known(ledger));
     }
 }
 
@@ -263,21 +270,21 @@ fn nothing_is_restarted_in_the_quiet_period() {
 #[test]
 fn the_ledger_limits_restarts_and_an_unreadable_one_allows_none() {
     let mut recent = world();
-    recent.spend("x", at(0), true);
+    recent.spend("x", at(-60), true);
     assert_eq!(recent.restart_of("a"), Ok(Restart::Evict), "the cooldown of 1h is over");
     recent.spend("y", at(60), true);
     assert_eq!(recent.restart_of("a"), Err("Cooldown"));
     let mut often = world();
-    for (uid, when) in [("x", -7_200), ("y", -3_600), ("z", 0)] {
+    for (uid, when) in [("x", -7_200), ("y", -3_660), ("z", -60)] {
         often.spend(uid, at(when), true);
     }
     assert_eq!(often.restart_of("a"), Err("DailyLimit"));
     let mut unsettled = world();
     unsettled.spend("x", at(-80_000), false);
     assert_eq!(unsettled.restart_of("a"), Err("Unsettled"));
-    unsettled.history.ledgers.insert("shop".into(), Budget::Unreadable("forbidden".into()));
+    unsettled.history.budget = Some(Budget::Unreadable("forbidden".into()));
     assert_eq!(unsettled.restart_of("a"), Err("Ledger"));
-    unsettled.history.ledgers.clear();
+    unsettled.history.budget = None;
     assert_eq!(unsettled.restart_of("a"), Err("Ledger"));
 }
 

@@ -91,7 +91,7 @@ fn world(pods: &[&str], evidence: &str) -> World {
         history: History {
             past: pods.iter().map(|it| past(it)).collect(),
             alerts: vec![serde_json::from_value(alert).expect("an alert")],
-            ledgers: BTreeMap::from([("shop".to_owned(), Budget::Known(Ledger::default()))]),
+            budget: Some(Budget::Known(Ledger::begun(Timestamp::UNIX_EPOCH))),
             workloads: BTreeMap::from([(workload(), Standing::Known(state))]),
             operator: "operator-1".into(),
             ..History::default()

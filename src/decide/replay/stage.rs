@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Event, EventKind, Replayed, tracks::Track};
 use crate::decide::{
     Because, Budget, Case, Decision, Finding, History, Outcome, Past, Plan, Policy, Remediation, Restart, Standing,
-    Subject, Verdict, WorkloadState, assess,
+    Subject, Target, Verdict, Workload, WorkloadState, assess,
     ledger::{Entry, Evidence, Ledger, Object, State},
     lineage::{self, Ancestor},
     plan, status,
@@ -40,7 +40,8 @@ struct Known {
 impl<'a> Stage<'a> {
     /// Nothing has been said yet.
     pub fn new(policy: &'a Policy, name: &'a str, tracks: Vec<&'a Track>) -> Self {
-        let history = History { policy: name.to_owned(), ..History::default() };
+        let budget = Some(Budget::Known(Ledger::begun(Timestamp::UNIX_EPOCH)));
+        let history = History { policy: name.to_owned(), budget, ..History::default() };
         Self { policy, name, tracks, history, known: BTreeMap::new(), ancestors: BTreeMap::new() }
     }
 
@@ -64,12 +65,6 @@ impl<'a> Stage<'a> {
             return;
         }
         self.history.workloads = standings(&findings);
-        for finding in &findings {
-            self.history
-                .ledgers
-                .entry(finding.target.subject.namespace.clone())
-                .or_insert(Budget::Known(Ledger::default()));
-        }
         let plan = plan(self.policy, &findings, &self.history, now);
         let outcomes = self.act(&plan, now);
         self.tell(&plan, now, &mut into.events);
@@ -103,14 +98,10 @@ impl<'a> Stage<'a> {
                     result: Ok(()),
                 });
                 if let (Some(_), Some(workload)) = (rung.restart, &case.target.workload)
-                    && let Some(Budget::Known(ledger)) = self.history.ledgers.get_mut(&workload.namespace)
+                    && let Some(Budget::Known(ledger)) = &mut self.history.budget
                 {
-                    let subject = &case.target.subject;
-                    let (kind, name) = ("Pod".to_owned(), subject.pod.clone());
-                    let object = Object { kind, name, uid: subject.uid.clone(), resource_version: now.to_string() };
-                    let (policy, workload) = (self.name.to_owned(), workload.reference());
-                    let entry = Entry { workload, object: object.clone(), policy, at: now, state: State::Pending };
-                    *ledger = ledger.debited(entry).settled(&object, Evidence::Happened).pruned(now);
+                    let entry = restarted(self.name, &case.target, workload, now);
+                    *ledger = ledger.debited(entry.clone()).settled(&entry.object, Evidence::Happened, now).pruned(now);
                 }
             }
         }
@@ -211,4 +202,18 @@ fn standings(findings: &[Finding]) -> BTreeMap<crate::decide::Workload, Standing
     let state =
         |replicas| WorkloadState { desired: replicas, available: replicas, surges: true, ..WorkloadState::default() };
     standings.into_iter().map(|(workload, replicas)| (workload, Standing::Known(state(replicas)))).collect()
+}
+
+/// The ledger's entry of an eviction.
+fn restarted(policy: &str, target: &Target, workload: &Workload, now: Timestamp) -> Entry {
+    let (name, uid) = (target.subject.pod.clone(), target.subject.uid.clone());
+    Entry {
+        namespace: workload.namespace.clone(),
+        workload: workload.reference(),
+        revision: target.revision.clone(),
+        object: Object { kind: "Pod".to_owned(), name, uid, resource_version: now.to_string(), generation: None },
+        policy: policy.to_owned(),
+        at: now,
+        state: State::Pending,
+    }
 }

@@ -38,7 +38,15 @@ fn growth(message: &str) -> Growth {
 }
 
 fn plan(mode: Mode, cases: Vec<Case>) -> Plan {
-    Plan { policy: "shop/clients".into(), mode, cases, cleared: Cleared::default(), annotated: vec![], alerts: vec![] }
+    Plan {
+        policy: "shop/clients".into(),
+        mode,
+        cases,
+        cleared: Cleared::default(),
+        annotated: vec![],
+        alerts: vec![],
+        limits: None,
+    }
 }
 
 fn case(pod: &str, message: &str, decision: Decision) -> Case {

@@ -12,7 +12,7 @@ use crate::decide::ledger::Object;
 /// Evicts this very pod in this very version, or nothing. With strict validation the API server refuses a body that
 /// it does not wholly understand, instead of ignoring the part that limits it.
 pub(super) fn request(namespace: &str, pod: &Object) -> Result<http::Request<Vec<u8>>, Error> {
-    let Object { kind: _, name, uid, resource_version } = pod;
+    let Object { kind: _, name, uid, resource_version, generation: _ } = pod;
     let preconditions = Preconditions { uid: Some(uid.clone()), resource_version: Some(resource_version.clone()) };
     let eviction = Eviction {
         metadata: ObjectMeta {
@@ -38,8 +38,13 @@ mod tests {
 
     #[test]
     fn the_body_says_which_pod_in_which_version_in_the_words_of_the_api() {
-        let pod =
-            Object { kind: "Pod".into(), name: "orders-1".into(), uid: "u1".into(), resource_version: "7".into() };
+        let pod = Object {
+            kind: "Pod".into(),
+            name: "orders-1".into(),
+            uid: "u1".into(),
+            resource_version: "7".into(),
+            generation: None,
+        };
         let request = request("shop", &pod).expect("a request");
         assert_eq!(request.uri(), "/api/v1/namespaces/shop/pods/orders-1/eviction?fieldValidation=Strict");
         let body: Value = serde_json::from_slice(request.body()).expect("JSON");

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{apps::v1::ReplicaSet, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
@@ -15,13 +15,14 @@ use kube::{Api, Error, ResourceExt};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::{Hands, evict, rollout};
+use super::{FRESH, Hands, evict, rollout};
 use crate::{
     api::names::annotations,
     decide::{
         Because, Case, Decision, Outcome, Plan, Policy, Remediation, Restart, RestartRule, Standing, Subject, Workload,
-        ledger::{Entry, Evidence, Limits, Object, State},
-        may_be_disturbed,
+        WorkloadState,
+        ledger::{Entry, Evidence, Ledger, Limits, Object, State},
+        may_be_disturbed, wish,
     },
     io::{
         acting::{self, Deadline, Refused, because},
@@ -32,6 +33,8 @@ use crate::{
 
 /// A look older than this is not acted upon: a refused eviction can still spend somebody's `PodDisruptionBudget`.
 const LOOK: Duration = Duration::from_secs(2);
+/// The clocks of the API server and of this operator may differ by so much.
+pub const SKEW: SignedDuration = SignedDuration::from_secs(6);
 
 /// Carries out the restarts of a plan, one after the other. One that fails does not stop the others.
 pub(super) async fn all(
@@ -41,11 +44,11 @@ pub(super) async fn all(
     deadline: Deadline,
     now: Timestamp,
 ) -> Vec<Outcome> {
-    let Some(rule) = &policy.restart else { return Vec::new() };
+    let (Some(rule), Some(limits)) = (&policy.restart, &plan.limits) else { return Vec::new() };
     let mut outcomes = Vec::new();
     for case in &plan.cases {
         if let Some(how) = wanted(case) {
-            let order = Order { hands, rule, policy: &plan.policy, case, how, deadline, now };
+            let order = Order { hands, rule, limits, policy: &plan.policy, case, how, deadline, now };
             let subject = case.target.subject.clone();
             outcomes.push(Outcome { subject, remediation: Remediation::Restart, result: order.carry_out().await });
         }
@@ -61,6 +64,7 @@ fn wanted(case: &Case) -> Option<Restart> {
 struct Order<'a> {
     hands: &'a Hands,
     rule: &'a RestartRule,
+    limits: &'a Limits,
     policy: &'a str,
     case: &'a Case,
     how: Restart,
@@ -73,16 +77,16 @@ impl Order<'_> {
         let workload = self.case.target.workload.as_ref().ok_or(Because::NoWorkload)?;
         let fresh = self.deadline.or(Deadline::after(LOOK));
         let late = |_| Because::Changed { what: Refused::TooLate.to_string() };
-        let object = timeout(LOOK, self.look(workload)).await.map_err(late)??;
-        let request = self.request(workload, &object).map_err(|error| because(&error))?;
-        self.debit(workload, &object).await?;
+        let (object, state) = timeout(LOOK, self.look(workload)).await.map_err(late)??;
+        let at = self.debit(workload, &object, &state).await?;
+        let request = self.request(workload, &object, at).map_err(|error| because(&error))?;
         let sent = acting::send(&self.hands.acting, request, fresh).await;
         self.settle(workload, &object, &sent).await;
         sent.map_err(|error| because(&error))
     }
 
     /// The object of the request as it is now, if nothing has come up since the plan was made.
-    async fn look(&self, workload: &Workload) -> Result<Object, Because> {
+    async fn look(&self, workload: &Workload) -> Result<(Object, WorkloadState), Because> {
         let subject = &self.case.target.subject;
         let pods: Api<Pod> = Api::namespaced(self.hands.reading.clone(), &subject.namespace);
         let gone = || Because::Changed { what: "the pod is gone".to_owned() };
@@ -94,20 +98,23 @@ impl Order<'_> {
         };
         self.is_still_owned(&pod, workload, &state.uid).await?;
         may_be_disturbed(self.rule, self.how, &state)?;
-        Ok(match self.how {
+        let object = match self.how {
             Restart::Evict => Object {
                 kind: "Pod".to_owned(),
                 name: subject.pod.clone(),
                 uid: subject.uid.clone(),
                 resource_version: pod.resource_version().unwrap_or_default(),
+                generation: None,
             },
             Restart::Rollout => Object {
                 kind: workload.kind.clone(),
                 name: workload.name.clone(),
-                uid: state.uid,
-                resource_version: state.resource_version,
+                uid: state.uid.clone(),
+                resource_version: state.resource_version.clone(),
+                generation: state.generation,
             },
-        })
+        };
+        Ok((object, state))
     }
 
     /// The chain of owners, by UID: a name may have been given to something else.
@@ -128,27 +135,40 @@ impl Order<'_> {
         if is_owner && top.is_some_and(is) { Ok(()) } else { Err(changed()) }
     }
 
-    fn request(&self, workload: &Workload, object: &Object) -> Result<http::Request<Vec<u8>>, Error> {
+    fn request(&self, workload: &Workload, object: &Object, at: Timestamp) -> Result<http::Request<Vec<u8>>, Error> {
         match workload::resource(&object.kind) {
-            Some(resource) => rollout::request(&resource, &workload.namespace, object, self.now),
+            Some(resource) => rollout::request(&resource, &workload.namespace, object, at),
             None => evict::request(&workload.namespace, object),
         }
     }
 
-    async fn debit(&self, workload: &Workload, object: &Object) -> Result<(), Because> {
-        let limits = Limits { cooldown: self.rule.cooldown, max_per_day: self.rule.max_per_day };
-        let entry = Entry {
-            workload: workload.reference(),
-            object: object.clone(),
-            policy: self.policy.to_owned(),
-            at: self.now,
-            state: State::Pending,
+    /// Writes the restart into the ledger, if it allows it at the API server's time, which is returned.
+    async fn debit(&self, workload: &Workload, object: &Object, state: &WorkloadState) -> Result<Timestamp, Because> {
+        let wish = wish(self.policy, &self.case.target, workload, state);
+        let debited = |ledger: &Ledger, at: Timestamp| {
+            self.is_still_fresh(at)?;
+            ledger.allows(&wish, self.limits, at)?;
+            let entry = Entry {
+                namespace: wish.namespace.clone(),
+                workload: wish.workload.clone(),
+                revision: wish.revision.clone(),
+                object: object.clone(),
+                policy: wish.policy.clone(),
+                at,
+                state: State::Pending,
+            };
+            Ok(ledger.pruned(at).debited(entry))
         };
-        let debited = |ledger: &crate::decide::ledger::Ledger| {
-            ledger.allows(&entry.workload, &limits, self.now)?;
-            Ok(ledger.pruned(self.now).debited(entry.clone()))
-        };
-        self.hands.book(&workload.namespace).change(debited).await
+        self.hands.book().change(debited).await
+    }
+
+    /// By the API server's clock, too, the plan was made just now.
+    fn is_still_fresh(&self, at: Timestamp) -> Result<(), Because> {
+        let age = at.duration_since(self.now);
+        if age < -SKEW || age > FRESH + SKEW {
+            return Err(Because::ClockSkew { seconds: age.as_secs() });
+        }
+        Ok(())
     }
 
     /// Settles the ledger when the answer is definite; else the entry stays, and a later evaluation looks for evidence.
@@ -163,7 +183,7 @@ impl Order<'_> {
         if evidence == Evidence::MayStillHappen {
             return;
         }
-        if let Err(because) = self.hands.book(namespace).change(|it| Ok(it.settled(object, evidence))).await {
+        if let Err(because) = self.hands.book().change(|it, now| Ok(it.settled(object, evidence, now))).await {
             warn!(policy = self.policy, namespace, kind, name, %because, "the restart stays unsettled in the ledger");
         }
     }

@@ -9,8 +9,7 @@ use serde_json::json;
 
 use crate::{
     api::names::{FIELD_MANAGER, RESTARTED_AT},
-    decide::ledger::Object,
-    io::ledger::restarted_at,
+    decide::ledger::{Object, restarted_at},
 };
 
 /// Restarts this very workload in this very version. The time stands in the ledger, too, so that writing it twice
@@ -21,7 +20,7 @@ pub(super) fn request(
     workload: &Object,
     at: Timestamp,
 ) -> Result<http::Request<Vec<u8>>, Error> {
-    let Object { kind: _, name, uid, resource_version } = workload;
+    let Object { kind: _, name, uid, resource_version, generation: _ } = workload;
     let patch = json!({
         "metadata": {"uid": uid, "resourceVersion": resource_version},
         "spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: restarted_at(at)}}}},

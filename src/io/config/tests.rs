@@ -170,3 +170,25 @@ fn a_file_that_is_not_there_is_named() {
     let error = Config::load(Path::new("/nowhere/config.yaml")).expect_err("no file").to_string();
     assert!(error.contains("/nowhere/config.yaml"), "{error}");
 }
+
+#[test]
+fn limits_that_are_left_out_are_strict_and_those_that_cannot_work_are_named() {
+    let with = |limits: &str| Config::from_yaml(&format!("prometheus: {{url: http://p:9090}}\nlimits: {limits}\n"));
+    let rates = with("{cluster: {restarts: 0}, namespace: {window: 2h}, backOff: 0s}").expect("valid").rates;
+    let default = crate::decide::ledger::Rates::default();
+    assert_eq!((rates.cluster.max, rates.cluster.window), (0, default.cluster.window));
+    assert_eq!((rates.namespace.max, rates.namespace.window), (3, Duration::from_secs(7_200)));
+    assert_eq!((rates.at_once_percent, rates.settling, rates.back_off), (10, Duration::from_secs(300), Duration::ZERO));
+    for (limits, field) in [
+        ("{namespace: {restarts: 1001}}", "limits.namespace.restarts"),
+        ("{namespace: {restarts: -1}}", "limits.namespace.restarts"),
+        ("{cluster: {window: 30s}}", "limits.cluster.window"),
+        ("{cluster: {window: 25h}}", "limits.cluster.window"),
+        ("{atOncePercent: 101}", "limits.atOncePercent"),
+        ("{settling: 2h}", "limits.settling"),
+        ("{unlimited: true}", "limits"),
+    ] {
+        let error = with(limits).expect_err(limits).to_string();
+        assert!(error.starts_with(field), "{error}");
+    }
+}
