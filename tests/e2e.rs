@@ -21,6 +21,8 @@ mod diagnoses;
 mod dry_run;
 #[path = "e2e/enforce.rs"]
 mod enforce;
+#[path = "e2e/etcd.rs"]
+mod etcd;
 #[path = "e2e/evidence.rs"]
 mod evidence;
 #[path = "e2e/killed.rs"]

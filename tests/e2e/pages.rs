@@ -28,7 +28,8 @@ pub async fn last_evaluation(world: &World, policy: &str) -> Result<f64, String>
     value.parse().map_err(|error| format!("{value}: {error}"))
 }
 
-async fn page(world: &World, path: &str) -> Result<String, String> {
+/// What is answered at a path of the API server.
+pub async fn page(world: &World, path: &str) -> Result<String, String> {
     let request = http::Request::get(path).body(Vec::new()).map_err(|it| it.to_string())?;
     world.client.request_text(request).await.map_err(|it| it.to_string())
 }

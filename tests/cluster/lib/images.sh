@@ -5,7 +5,7 @@
 ARCHIVES=$CLUSTER_DIR/images
 BUILDAH=$CLUSTER_DIR/buildah
 SHOP_VERSIONS=(1.45 1.75 1.85)
-IMAGE_GROUPS=(base shop runtime-base operator)
+IMAGE_GROUPS=(base shop etcd runtime-base operator)
 # What `COPY . .` of the Dockerfile sees; .dockerignore lets nothing else through.
 OPERATOR_INPUTS=("$REPO"/{Dockerfile,.dockerignore,Cargo.toml,Cargo.lock,src,benches,crds})
 
@@ -97,6 +97,16 @@ make_shop() {
   done
 }
 
+# An etcd for tenants, the very program that the cluster's own is, under the name it must be started by; and its clients,
+# which Go builds again in a second when nothing changed.
+make_etcd() {
+  build_tools kube
+  program_image etcd etcd 65532:65532 "$BIN/kube"
+  mkdir -p "$CLUSTER_DIR/shop"
+  "$REPO/tests/workloads/build" "$CLUSTER_DIR/shop" locks >&2
+  program_image locks locks 65532:65532 "$CLUSTER_DIR/shop/locks"
+}
+
 # The operator's image from the very Dockerfile users build, on locally made bases. Crates come as on this host: its
 # cargo configuration and certificates are mounted while building and are not in any layer.
 make_operator() {
@@ -129,6 +139,7 @@ make_group() (
   case $1 in
     base) make_base ;;
     shop | workloads) make_shop ;;
+    etcd) make_etcd ;;
     runtime-base) make_runtime_base ;;
     operator) make_operator ;;
     *) fail "there is no image group '$1'; the groups are: ${IMAGE_GROUPS[*]}" ;;

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	_ "time/tzdata"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	_ "k8s.io/client-go/plugin/pkg/client/auth"
@@ -40,6 +41,7 @@ func main() {
 	name := filepath.Base(os.Args[0])
 	switch name {
 	case "etcd":
+		freeServerMetrics()
 		etcdmain.Main(os.Args)
 		return
 	case "kubectl":
@@ -52,6 +54,14 @@ func main() {
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(command()))
+}
+
+// freeServerMetrics gives etcd the names of its gRPC metrics, which an older library of the other components has taken
+// when the program started: etcd would go without.
+func freeServerMetrics() {
+	for _, name := range []string{"started", "handled", "msg_received", "msg_sent"} {
+		prometheus.Unregister(prometheus.NewCounter(prometheus.CounterOpts{Name: "grpc_server_" + name + "_total"}))
+	}
 }
 
 // kubectl prints its errors itself and reads its verbosity before its other flags.
