@@ -156,3 +156,15 @@ app.kubernetes.io/component: cleanup
     {{- toYaml . | nindent 4 }}
   {{- end }}
 {{- end }}
+
+{{/* One rule of egress: these TCP ports, of these peers or of anybody. */}}
+{{- define "grpc-hygiene.egress" -}}
+- ports:
+    {{- range .ports }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+  {{- with .to }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
