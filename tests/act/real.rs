@@ -38,6 +38,8 @@ pub struct Real {
     pub client: Client,
     pub namespace: String,
     pub pods: Vec<Pod>,
+    /// The service account that acting impersonates, if any.
+    pub act_as: Option<String>,
 }
 
 /// A namespace for one test.
@@ -51,7 +53,7 @@ pub async fn empty(name: &str) -> Real {
     let namespace = format!("act-{name}-{}", Timestamp::now().as_millisecond());
     let object = serde_json::from_value(json!({"metadata": {"name": namespace}})).expect("a Namespace");
     Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await.expect("a namespace");
-    Real { config, client, namespace, pods: Vec::new() }
+    Real { config, client, namespace, pods: Vec::new(), act_as: None }
 }
 
 pub async fn deployed(name: &str) -> Real {
@@ -124,7 +126,8 @@ impl Real {
     }
 
     pub fn hands(&self, leadership: &Leadership) -> Hands {
-        let acting = acting::client(self.config.clone(), leadership).expect("a client");
+        let config = acting::acting_as(self.config.clone(), &self.namespace, self.act_as.as_deref());
+        let acting = acting::client(config, leadership).expect("a client");
         Hands { reading: self.client.clone(), acting, namespace: self.namespace.clone(), ..hands(&shop(), leadership) }
     }
 
