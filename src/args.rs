@@ -216,6 +216,10 @@ pub struct RunArgs {
     /// This replica's name in the lease. Must differ between replicas: use the pod's name and UID.
     #[arg(long, env = "GRPC_HYGIENE_IDENTITY", value_name = "NAME")]
     pub identity: String,
+    /// The service account of --namespace in whose name pods, workloads and ledgers are changed; the operator's own needs
+    /// the right to impersonate it. Not set: the operator changes them in its own name.
+    #[arg(long, env = "GRPC_HYGIENE_ACT_AS", value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub act_as: Option<String>,
     /// The folder where profiles of offenders are stored. Not set: none is taken.
     #[arg(long, env = "GRPC_HYGIENE_PROFILES_DIR", value_name = "FOLDER")]
     pub profiles_dir: Option<PathBuf>,

@@ -1,9 +1,15 @@
 //! Uninstalling on a real cluster, the last scenario: it takes the operator, and at the end all policies, from
-//! everybody else. `tests/run` starts it after `e2e.rs`; that file says what both need.
+//! everybody else; before, it compares the operator's rights with what all scenarios used. `tests/run` starts it after
+//! `e2e.rs`; that file says what both need.
 
 // The tests tidy up after themselves; what they try is not what they tidy with.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "e2e/audit.rs"]
+#[allow(dead_code, reason = "the other scenarios use the rest")]
+mod audit;
+#[path = "e2e/rights.rs"]
+mod rights;
 #[path = "e2e/shop.rs"]
 #[allow(dead_code, reason = "the other scenarios use the rest")]
 mod shop;
@@ -49,6 +55,9 @@ async fn uninstalling_removes_the_annotations_and_keeps_the_definitions_as_confi
         if all { Ok(()) } else { Err("not all annotated".to_owned()) }
     };
     world.eventually(&shop.namespace, DETECTION, "pod and workload are annotated", marked).await;
+
+    // The last moment with everything that was done in the log and every role in the cluster.
+    rights::are_those_that_were_used(&world).await;
 
     uninstall(&world);
     let deployment = deployments.get("orders-leaky").await.expect("the deployment");

@@ -34,6 +34,9 @@ pub mod annotations {
 
     /// The keys that describe a finding and are removed when the subject is clean.
     pub const FINDING: [&str; 5] = [DIAGNOSIS, EVIDENCE, SINCE, POLICY, BLAME];
+
+    /// All keys that the operator writes. The admission policies of the chart let it write no other.
+    pub const WRITTEN: [&str; 6] = [DIAGNOSIS, EVIDENCE, SINCE, POLICY, BLAME, FENCE];
 }
 
 /// Condition types of a policy's status.

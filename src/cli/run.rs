@@ -23,7 +23,7 @@ use crate::{
     controller::{self, Context},
     io::{
         act::Hands,
-        acting,
+        acting::{self, acting_as},
         config::Config,
         leadership::{Leadership, Term, lead},
         notify::Alerts,
@@ -60,7 +60,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let election = leadership.client(kube_config.clone())?;
     let hands = Hands {
         reading: client.clone(),
-        acting: acting::client(kube_config, &leadership)?,
+        acting: acting::client(acting_as(kube_config, namespace, args.act_as.as_deref()), &leadership)?,
         alerts: Alerts::new(&config).context("alertmanagers")?,
         namespace: namespace.clone(),
         begun: Arc::default(),

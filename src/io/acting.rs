@@ -65,6 +65,17 @@ pub enum Refused {
     NoAnswer,
 }
 
+/// The same connection in the name of a service account of this namespace, or in our own. Groups are not named: of a
+/// service account the API server knows them, and each named one would need a right of its own.
+#[must_use]
+pub fn acting_as(mut config: Config, namespace: &str, account: Option<&str>) -> Config {
+    if let Some(account) = account {
+        config.auth_info.impersonate = Some(format!("system:serviceaccount:{namespace}:{account}"));
+        config.auth_info.impersonate_groups = None;
+    }
+    config
+}
+
 /// Builds the acting client.
 ///
 /// # Errors
@@ -234,6 +245,15 @@ mod tests {
         let cause = StatusCause { reason: BUDGET_CAUSE.into(), message: message.into(), field: String::new() };
         let details: StatusDetails = serde_json::from_value(serde_json::json!({"causes": [cause]})).expect("details");
         Error::Api(Status::failure("Cannot evict pod", "TooManyRequests").with_code(429).with_details(details).boxed())
+    }
+
+    #[test]
+    fn an_account_is_one_of_our_own_namespace_and_none_leaves_the_connection_as_it_is() {
+        let ours = Config::new(http::Uri::from_static("https://kubernetes.default.svc"));
+        let other = acting_as(ours.clone(), "hygiene", Some("actor")).auth_info;
+        assert_eq!(other.impersonate.as_deref(), Some("system:serviceaccount:hygiene:actor"));
+        assert_eq!(other.impersonate_groups, None);
+        assert_eq!(acting_as(ours, "hygiene", None).auth_info.impersonate, None);
     }
 
     #[test]

@@ -19,10 +19,6 @@ use crate::{
 
 /// How many objects are in memory at once.
 const PAGE: u32 = 100;
-/// What is removed: the fence means nothing to anybody when the ledger is gone, too.
-const KEYS: [&str; 5] =
-    [annotations::DIAGNOSIS, annotations::EVIDENCE, annotations::SINCE, annotations::POLICY, annotations::FENCE];
-
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -112,7 +108,8 @@ async fn remove(
     resource: &ApiResource,
     object: &PartialObjectMeta<DynamicObject>,
 ) -> Result<bool, Error> {
-    let Some(annotations) = removal(object.annotations(), &KEYS) else { return Ok(false) };
+    // The fence as well: it means nothing to anybody when the ledger is gone.
+    let Some(annotations) = removal(object.annotations(), &annotations::WRITTEN) else { return Ok(false) };
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, resource);
     let request = patch(api.resource_url(), &object.name_any(), object.uid().as_deref(), &annotations)?;

@@ -41,6 +41,8 @@ pub struct Real {
     pub client: Client,
     pub namespace: String,
     pub pods: Vec<Pod>,
+    /// The service account that acting impersonates, if any.
+    pub act_as: Option<String>,
 }
 
 /// A namespace for one test.
@@ -62,7 +64,7 @@ pub async fn empty(name: &str) -> Real {
         .create(&PostParams::default(), &map)
         .await
         .expect("a ledger");
-    Real { config, client, namespace, pods: Vec::new() }
+    Real { config, client, namespace, pods: Vec::new(), act_as: None }
 }
 
 pub async fn deployed(name: &str) -> Real {
@@ -135,7 +137,8 @@ impl Real {
     }
 
     pub fn hands(&self, leadership: &Leadership) -> Hands {
-        let acting = acting::client(self.config.clone(), leadership).expect("a client");
+        let config = acting::acting_as(self.config.clone(), &self.namespace, self.act_as.as_deref());
+        let acting = acting::client(config, leadership).expect("a client");
         Hands { reading: self.client.clone(), acting, namespace: self.namespace.clone(), ..hands(&shop(), leadership) }
     }
 

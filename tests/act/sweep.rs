@@ -12,7 +12,7 @@ use crate::{
 fn mark(fake: &Fake, path: &str, policy: &str) {
     let annotations = json!({
         "grpc-hygiene.io/diagnosis": "DialPerCall", "grpc-hygiene.io/evidence": "e", "grpc-hygiene.io/since": "s",
-        "grpc-hygiene.io/policy": policy, "grpc-hygiene.io/exempt": "true", "team": "shop",
+        "grpc-hygiene.io/blame": "b", "grpc-hygiene.io/policy": policy, "grpc-hygiene.io/exempt": "true", "team": "shop",
     });
     fake.touch(path, &json!({"metadata": {"annotations": annotations}}));
 }
@@ -30,7 +30,7 @@ async fn marks_of_policies_that_are_gone_are_removed_and_people_keep_theirs() {
     let swept = as_leader(async |leadership| sweep(&hands(&fake, &leadership), |it| it == "shop/gone").await).await;
     assert_eq!(swept.expect("a sweep"), Swept { pods: 1, workloads: 0, failed: 0 });
     assert_eq!(left(&fake, POD), ["grpc-hygiene.io/exempt", "team"]);
-    assert_eq!(left(&fake, DEPLOYMENT).len(), 6);
+    assert_eq!(left(&fake, DEPLOYMENT).len(), 7);
 }
 
 #[tokio::test]

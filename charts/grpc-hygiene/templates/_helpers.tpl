@@ -29,6 +29,29 @@ Names, labels and the parts that several objects share. No object is made here.
 {{- end }}
 {{- end }}
 
+{{/* Whether what changes workloads is done by a second account, which the first one impersonates. */}}
+{{- define "grpc-hygiene.separates" -}}
+{{- if and .Values.rbac.actions .Values.actor.separate }}true{{ end }}
+{{- end }}
+
+{{/* The account that changes workloads: the operator's own where the two are not separated. */}}
+{{- define "grpc-hygiene.actorName" -}}
+{{- if include "grpc-hygiene.separates" . }}
+{{- default (printf "%s-actor" (include "grpc-hygiene.fullname" .)) .Values.actor.name }}
+{{- else }}
+{{- include "grpc-hygiene.serviceAccountName" . }}
+{{- end }}
+{{- end }}
+
+{{/* Both as the API server calls them. */}}
+{{- define "grpc-hygiene.username" -}}
+system:serviceaccount:{{ include "grpc-hygiene.namespace" . }}:{{ include "grpc-hygiene.serviceAccountName" . }}
+{{- end }}
+
+{{- define "grpc-hygiene.actorUsername" -}}
+system:serviceaccount:{{ include "grpc-hygiene.namespace" . }}:{{ include "grpc-hygiene.actorName" . }}
+{{- end }}
+
 {{/* What never changes during the life of a release: Deployments select by it. */}}
 {{- define "grpc-hygiene.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "grpc-hygiene.name" . }}
@@ -154,6 +177,18 @@ app.kubernetes.io/component: cleanup
   {{- end }}
   {{- with .metricRelabelings }}
   metricRelabelings:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+
+{{/* One rule of egress: these TCP ports, of these peers or of anybody. */}}
+{{- define "grpc-hygiene.egress" -}}
+- ports:
+    {{- range .ports }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+  {{- with .to }}
+  to:
     {{- toYaml . | nindent 4 }}
   {{- end }}
 {{- end }}
