@@ -10,6 +10,7 @@ pub mod names;
 mod resource;
 mod spec;
 mod status;
+mod windows;
 
 pub use crd::{custom_resources, unknown_fields, yaml};
 pub use duration::{DurationText, InvalidDuration, parse_duration, print_duration};
@@ -26,3 +27,4 @@ pub use status::{
     AlertRecord, AnnotatedWorkload, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Offender,
     ProfileRecord, RemediationState, RemediationStatus, SiteRecord, SourceInUse, WorkloadRef,
 };
+pub use windows::{Day, WindowSpec};

@@ -31,6 +31,7 @@ pub mod scales;
 pub mod series;
 pub mod stats;
 pub mod status;
+pub mod windows;
 
 pub use assess::{Strength, assess};
 pub use finding::{Confidence, Diagnosis, Evidence, Finding, Growth, Verdict, Why};
@@ -44,3 +45,4 @@ pub use plan::{
 pub use policy::{AlertRule, InvalidPolicy, Policy, RestartRule};
 pub use series::{Level, Matrix, Sample, Samples, Series};
 pub use status::{Observed, status, worth_writing};
+pub use windows::Windows;

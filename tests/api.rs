@@ -167,6 +167,28 @@ fn refusals() -> Vec<(Value, &'static str, &'static str)> {
         (restart(json!({"maxUnavailable": 0})), "spec.remediation.restart.maxUnavailable", "at least 1"),
         (restart(json!({"maxUnavailable": "0%"})), "spec.remediation.restart.maxUnavailable", "from 1% to 100%"),
         (restart(json!({"maxUnavailable": "101%"})), "spec.remediation.restart.maxUnavailable", "from 1% to 100%"),
+        (restart(json!({"windows": []})), "spec.remediation.restart.windows", "at least 1 items"),
+        (
+            restart(json!({"windows": [{"from": "24:00", "to": "04:00"}]})),
+            "spec.remediation.restart.windows[0].from",
+            "should match",
+        ),
+        (
+            restart(json!({"windows": [{"from": "22:00", "to": "24:01"}]})),
+            "spec.remediation.restart.windows[0].to",
+            "should match",
+        ),
+        (
+            restart(json!({"windows": [{"from": "22:00", "to": "22:00"}]})),
+            "spec.remediation.restart.windows",
+            "may not end when they begin",
+        ),
+        (
+            restart(json!({"windows": [{"from": "22:00", "to": "04:00", "days": ["Monday"]}]})),
+            "spec.remediation.restart.windows[0].days[0]",
+            "supported values: \"Mon\"",
+        ),
+        (restart(json!({"windows": [{"from": "22:00"}]})), "spec.remediation.restart.windows[0].to", "Required value"),
         (
             restart(json!({"maxUnavailable": "two"})),
             "spec.remediation.restart.maxUnavailable",
@@ -229,6 +251,9 @@ async fn valid_policies_are_accepted() {
             "client": {"preset": "kube-apiserver", "time": "0s", "loadBalancing": "round_robin"},
             "server": {"preset": "etcd", "language": "go", "permitWithoutStream": true, "minTime": "1m30s"}}}),
         json!({"allPods": true, "mode": "Enforce", "remediation": {"annotate": {}, "alert": {}, "restart": {}}}),
+        json!({"allPods": true, "remediation": {"alert": {}, "restart": {"windows": [
+            {"from": "00:00", "to": "24:00"},
+            {"days": ["Mon", "Fri"], "from": "22:00", "to": "04:00", "timeZone": "Europe/Berlin"}]}}}),
         json!({"allPods": true, "remediation": {"annotate": {"after": "1m"}, "alert": {"after": "1m"},
             "restart": {"after": "1m", "method": "Evict", "cooldown": "1m", "maxPerDay": 100, "maxUnavailable": "25%"}}}),
     ] {
@@ -304,6 +329,7 @@ async fn kubectl_explain_describes_the_fields() {
         ("gcpol.spec.mode", "says in status, events and metrics what it would"),
         ("gcpol.spec.keepalive.server.minTime", "The shortest time between two pings"),
         ("gcpol.spec.window", "The longest look back, 5m to 7d"),
+        ("gcpol.spec.remediation.restart.windows.to", "Earlier than `from` means on the next day"),
         ("gcpol.spec.remediation.restart.maxUnavailable", "How many pods of a workload may be unavailable"),
         ("gcpol.status.offenders.remediations.because", "Why it was withheld"),
     ] {

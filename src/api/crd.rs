@@ -243,6 +243,15 @@ fn shared_rules() -> Vec<ValidationRule> {
             ),
             "remediation.restart.maxUnavailable must be a number of at least 1 or a percentage from 1% to 100%",
         ),
+        rule(
+            ".remediation.restart.windows",
+            format!(
+                "{restart}!has(self.remediation.restart.windows) || \
+                 self.remediation.restart.windows.all(it, it.from != it.to)"
+            ),
+            "remediation.restart.windows may not end when they begin: \
+             for whole days write 00:00 to 24:00, and for any time leave windows out",
+        ),
     ]
 }
 

@@ -8,7 +8,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DurationText, GrpcClientPolicyStatus, KeepaliveSpec};
+use super::{DurationText, GrpcClientPolicyStatus, KeepaliveSpec, WindowSpec};
 
 /// Watches the gRPC clients of one namespace for bad habits (a new connection per call, channels that are never
 /// closed, rejected keepalive) and says, alerts or restarts as told. The default mode only says what it would do.
@@ -331,6 +331,11 @@ pub struct RestartSpec {
     /// once, if the policy has `profiles`; `Required` waits for one until memory is about to run out; `None` does not
     /// try for a restart's sake.
     pub evidence: EvidenceRule,
+    /// When restarts may be made, at most 16 windows; not given: at any time. Outside of them a restart is withheld, even
+    /// where memory runs out before the next one begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub windows: Option<Vec<WindowSpec>>,
 }
 
 /// Whether a profile is stored before a restart: `Required`, `BestEffort` or `None`.
@@ -354,6 +359,7 @@ impl Default for RestartSpec {
             max_per_day: 3,
             max_unavailable: IntOrString::Int(1),
             evidence: EvidenceRule::default(),
+            windows: None,
         }
     }
 }

@@ -16,6 +16,8 @@ mod goroutines;
 mod profile;
 mod sites;
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 pub use goroutines::Census;
@@ -57,6 +59,12 @@ pub struct Site {
     /// By how many channels it grew since the profile that this one is compared with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grew: Option<f64>,
+}
+
+impl Site {
+    fn place(&self) -> (&str, &str, i64) {
+        (&self.function, &self.file, self.line)
+    }
 }
 
 /// What a heap profile says.
@@ -119,10 +127,9 @@ pub fn blame(heap: &Profile, channels: Option<f64>, before: Option<&Profile>) ->
     if let Some(before) = before {
         let dials_before = dials(of_the_heap(before)?);
         let then = count::count(before, &dials_before, None);
+        let held: HashMap<_, f64> = then.sites.iter().map(Site::place).zip(then.alone).collect();
         for (site, now) in counted.sites.iter_mut().zip(&counted.alone) {
-            let same = |it: &Site| (&it.function, &it.file, it.line) == (&site.function, &site.file, site.line);
-            let held = then.sites.iter().position(same).map_or(0.0, |it| then.alone[it]);
-            site.grew = Some(now - held);
+            site.grew = Some(now - held.get(&site.place()).copied().unwrap_or_default());
         }
     }
     Ok(verdict(heap, &found, counted))
@@ -144,7 +151,7 @@ fn verdict(heap: &Profile, found: &Dials, counted: count::Counted) -> Blame {
     };
     let (accused, others): (Vec<Site>, Vec<Site>) = sites.into_iter().partition(leaks);
     Blame {
-        serves_only: accused.is_empty() && others.is_empty() && found.serves,
+        serves_only: accused.is_empty() && others.is_empty() && found.roles.iter().any(|it| it.serves),
         accused,
         others,
         channels: counted.channels,

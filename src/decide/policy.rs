@@ -12,7 +12,7 @@ use crate::{
         DurationText, EvidenceRule, Mode, PolicyRules, RestartMethod, RestartSpec, Severity, SourcesSpec,
         ThresholdsSpec, parse_duration, print_duration,
     },
-    decide::{keepalive::Declaration, profiles::ProfilesRule},
+    decide::{Windows, keepalive::Declaration, profiles::ProfilesRule},
     signals::Signal,
 };
 
@@ -82,6 +82,8 @@ pub struct RestartRule {
     pub max_unavailable: MaxUnavailable,
     /// Whether a profile is stored first.
     pub evidence: EvidenceRule,
+    /// When it may be done.
+    pub windows: Windows,
 }
 
 /// A number of pods or a share of the replicas.
@@ -257,7 +259,7 @@ fn source_names(spec: &SourcesSpec) -> BTreeMap<Signal, String> {
 }
 
 fn restart(spec: &RestartSpec) -> Result<RestartRule, InvalidPolicy> {
-    let RestartSpec { after: after_text, method, cooldown, max_per_day, max_unavailable, evidence } = spec;
+    let RestartSpec { after: after_text, method, cooldown, max_per_day, max_unavailable, evidence, windows } = spec;
     ensure((1..=100).contains(max_per_day), "remediation.restart.maxPerDay", "must be between 1 and 100")?;
     Ok(RestartRule {
         after: after("remediation.restart.after", after_text)?,
@@ -266,6 +268,7 @@ fn restart(spec: &RestartSpec) -> Result<RestartRule, InvalidPolicy> {
         max_per_day: *max_per_day,
         max_unavailable: unavailable(max_unavailable)?,
         evidence: *evidence,
+        windows: Windows::parse(windows.as_deref())?,
     })
 }
 
@@ -368,6 +371,10 @@ mod tests {
             (
                 "remediation.restart.cooldown",
                 json!({"allPods": true, "remediation": {"alert": {}, "restart": {"cooldown": "1s"}}}),
+            ),
+            (
+                "remediation.restart.windows",
+                json!({"allPods": true, "remediation": {"alert": {}, "restart": {"windows": []}}}),
             ),
         ] {
             assert_eq!(parse(spec.clone()).map(|_| ()).map_err(|it| it.field), Err(field), "{spec}");

@@ -10,7 +10,8 @@ use std::collections::HashSet;
 use statrs::distribution::{ChiSquared, ContinuousCDF, DiscreteCDF, Poisson};
 
 use super::{
-    Channels, Known, LEAST_CHANNELS, Site, frames,
+    Channels, Known, LEAST_CHANNELS, Site,
+    frames::{self, Role},
     profile::{Frame, Profile, Stack},
     sites::{Dial, Dials},
 };
@@ -109,14 +110,14 @@ impl Tally {
 pub fn count(profile: &Profile, dials: &Dials, known: Option<f64>) -> Counted {
     let lasting = lasting(profile, dials);
     let tallies: Vec<(usize, Tally)> =
-        dials.by_site.iter().map(|(site, stacks)| (*site, tally(profile, stacks, &lasting))).collect();
+        dials.by_site.iter().map(|(site, of)| (*site, tally(profile, of, dials, &lasting))).collect();
     // Of channels that idled out next to nothing is left with who made them; then what was allocated says who may have.
     let live: f64 = tallies.iter().map(|it| it.1.live + it.1.clients_sampled).sum();
-    let bytes = held(profile);
+    let bytes = held(profile, &dials.roles);
     let faded = live < FADED && known.is_some_and(|it| it >= LEAST_CHANNELS && bytes < IDLE * it);
     let speaks = |it: &(usize, Tally)| it.1.live > 0.0 || it.1.knows_clients() || faded && it.1.allocated > 0.0;
     let tallies: Vec<(usize, Tally)> = tallies.into_iter().filter(speaks).collect();
-    let channels = in_all(profile, &tallies, bytes, known);
+    let channels = in_all(profile, dials, &tallies, bytes, known);
     let exact = tallies.iter().map(|it| it.1.objects_sampled).sum::<f64>() >= COUNTED_FROM;
     let weight = |it: &Tally| match it {
         it if it.knows_clients() => (0.0, 0.0),
@@ -187,16 +188,17 @@ fn ways(profile: &Profile, (dial, stack): (Dial, &Stack)) -> (Vec<String>, Vec<S
 }
 
 /// What is allocated while dialling and is still there with some channel: by the places below the dial.
-fn lasting(profile: &Profile, dials: &Dials) -> HashSet<Vec<usize>> {
+fn lasting<'a>(profile: &'a Profile, dials: &Dials) -> HashSet<&'a [usize]> {
     let all = dials.by_site.values().flatten();
     let lives = all.filter(|it| !it.beside && profile.stacks[it.stack].objects > 0.0);
-    lives.map(|it| profile.stacks[it.stack].frames[..it.dial].to_vec()).collect()
+    lives.map(|it| &profile.path(&profile.stacks[it.stack])[..it.dial]).collect()
 }
 
-fn tally(profile: &Profile, stacks: &[Dial], lasting: &HashSet<Vec<usize>>) -> Tally {
+fn tally(profile: &Profile, of: &[Dial], dials: &Dials, lasting: &HashSet<&[usize]>) -> Tally {
     let mut tally = Tally::default();
-    for dial in stacks {
+    for dial in of {
         let stack = &profile.stacks[dial.stack];
+        let path = profile.path(stack);
         let live = profile.samples(stack.objects, stack.bytes);
         if dial.beside {
             tally.beside += stack.bytes;
@@ -209,11 +211,11 @@ fn tally(profile: &Profile, stacks: &[Dial], lasting: &HashSet<Vec<usize>>) -> T
         tally.live += live;
         tally.live_bytes += stack.bytes;
         tally.allocated += allocated;
-        if lasting.contains(&stack.frames[..dial.dial]) {
+        if lasting.contains(&path[..dial.dial]) {
             tally.lasting_live += live;
             tally.lasting_allocated += allocated;
         }
-        let own = stack.frames.first().is_some_and(|it| frames::dials(&profile.frames[*it]));
+        let own = path.first().is_some_and(|it| dials.roles[*it].dials);
         if own && stack.objects > 0.0 && stack.bytes / stack.objects >= A_CHANNEL {
             tally.objects += stack.objects;
             tally.objects_sampled += live;
@@ -222,19 +224,20 @@ fn tally(profile: &Profile, stacks: &[Dial], lasting: &HashSet<Vec<usize>>) -> T
     tally
 }
 
-fn any(stack: &Stack, those: &[bool]) -> bool {
-    stack.frames.iter().any(|it| those[*it])
-}
-
 /// What channels take in the heap, bytes, besides their calls.
-fn held(profile: &Profile) -> f64 {
-    let (holds, calls, serves) =
-        (profile.which(frames::holds), profile.which(frames::calls), profile.which(frames::serves));
-    let held = |it: &&Stack| any(it, &holds) && !any(it, &calls) && !any(it, &serves);
+fn held(profile: &Profile, roles: &[Role]) -> f64 {
+    let any = |stack: &Stack, is: fn(&Role) -> bool| profile.path(stack).iter().any(|it| is(&roles[*it]));
+    let held = |it: &&Stack| any(it, |it| it.holds) && !any(it, |it| it.calls || it.serves);
     profile.stacks.iter().filter(held).fold(0.0, |sum, it| sum + it.bytes)
 }
 
-fn in_all(profile: &Profile, tallies: &[(usize, Tally)], bytes: f64, known: Option<f64>) -> Channels {
+/// Whether some of what channels hold belongs to TLS.
+fn encrypted(profile: &Profile, roles: &[Role]) -> bool {
+    let any = |stack: &Stack, is: fn(&Role) -> bool| profile.path(stack).iter().any(|it| is(&roles[*it]));
+    profile.stacks.iter().any(|it| it.bytes > 0.0 && any(it, |it| it.encrypts) && any(it, |it| it.holds))
+}
+
+fn in_all(profile: &Profile, dials: &Dials, tallies: &[(usize, Tally)], bytes: f64, known: Option<f64>) -> Channels {
     let sum = |of: fn(&Tally) -> f64| tallies.iter().map(|it| of(&it.1)).sum::<f64>();
     if let Some(count) = known {
         return Channels { count, from: Known::Counted };
@@ -244,9 +247,7 @@ fn in_all(profile: &Profile, tallies: &[(usize, Tally)], bytes: f64, known: Opti
     }
     let on_stacks = sum(|it| it.live_bytes);
     let minor = frames::grpc_version(profile).map_or(0, |it| it.1);
-    let (encrypts, holds) = (profile.which(frames::encrypts), profile.which(frames::holds));
-    let both = |it: &Stack| it.bytes > 0.0 && any(it, &encrypts) && any(it, &holds);
-    let encrypted = profile.stacks.iter().any(both);
+    let encrypted = encrypted(profile, &dials.roles);
     let each = IN_THE_HEAP.iter().rev().find(|it| it.0 <= minor).map_or(0.0, |it| if encrypted { it.2 } else { it.1 });
     // Channels that never connected take no more than what their maker's stack shows.
     let connected = bytes > 2.0 * on_stacks;
@@ -264,22 +265,27 @@ fn alike(sampled: &[f64]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..sampled.len()).collect();
     order.sort_by(|a, b| sampled[*b].total_cmp(&sampled[*a]));
     let mut groups: Vec<Vec<usize>> = Vec::new();
+    let (mut sum, mut squares) = (0.0, 0.0);
     for site in order {
+        let (with, with_squares) = (sum + sampled[site], squares + sampled[site].powi(2));
         match groups.last_mut() {
-            Some(group) if no_more_than_chance(group.iter().map(|it| sampled[*it]).chain([sampled[site]])) => {
+            Some(group) if no_more_than_chance(group.len() as f64 + 1.0, with, with_squares) => {
                 group.push(site);
+                (sum, squares) = (with, with_squares);
             }
-            _ => groups.push(vec![site]),
+            _ => {
+                groups.push(vec![site]);
+                (sum, squares) = (sampled[site], sampled[site].powi(2));
+            }
         }
     }
     groups
 }
 
-fn no_more_than_chance(counts: impl Iterator<Item = f64>) -> bool {
-    let counts: Vec<f64> = counts.collect();
-    let mean = counts.iter().sum::<f64>() / counts.len() as f64;
-    let chi_squared: f64 = counts.iter().map(|it| (it - mean).powi(2) / mean.max(f64::MIN_POSITIVE)).sum();
-    ChiSquared::new(counts.len() as f64 - 1.0).is_ok_and(|it| it.sf(chi_squared) > DIFFERENT)
+/// Whether so many counts, of which their sum and that of their squares are known, may be of one size.
+fn no_more_than_chance(counts: f64, sum: f64, squares: f64) -> bool {
+    let chi_squared = (squares * counts / sum.max(f64::MIN_POSITIVE) - sum).max(0.0);
+    ChiSquared::new(counts - 1.0).is_ok_and(|it| it.sf(chi_squared) > DIFFERENT)
 }
 
 /// How sure it is that there is more than what so many samples are expected of, percent.

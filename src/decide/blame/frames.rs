@@ -91,7 +91,9 @@ const STANDARD: [&str; 46] = [
 /// A function's package and its name in it: `example.com/shop/handlers` and `(*Orders).GetUser`.
 #[must_use]
 pub fn package_and_name(function: &str) -> (&str, &str) {
-    let function = function.rsplit_once("/vendor/").map_or(function, |it| it.1);
+    let vendored = || function.rsplit_once("/vendor/").map_or(function, |it| it.1);
+    // Looking for it from the end takes ten times as long, and most have none.
+    let function = if function.contains("/vendor/") { vendored() } else { function };
     let last = function.rfind('/').map_or(0, |it| it + 1);
     function[last..].split_once('.').map_or((function, ""), |(tail, name)| (&function[..last + tail.len()], name))
 }
@@ -125,12 +127,56 @@ pub fn grpc_version(profile: &Profile) -> Option<(u32, u32)> {
     })
 }
 
-/// Whose code each frame of a profile is.
-pub fn origins(profile: &Profile) -> Vec<Origin> {
+/// What is asked of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Whose code it is.
+    pub origin: Origin,
+    /// Whether it makes a channel.
+    pub dials: bool,
+    /// Whether it makes a call on a channel.
+    pub calls: bool,
+    /// Whether it belongs to a server's side.
+    pub serves: bool,
+    /// Whether it belongs to what a channel holds besides its calls: connections, their buffers and writers, the parts of
+    /// the channel that serialise callbacks.
+    pub holds: bool,
+    /// Whether it is TLS.
+    pub encrypts: bool,
+}
+
+/// The role of each frame of a profile. Names are long and stacks are many: every name is taken apart once.
+pub fn roles(profile: &Profile) -> Vec<Role> {
     // A program that was installed by its version carries one in its own files, too.
     let own: HashSet<&str> =
         profile.frames.iter().filter(|it| it.function.starts_with("main.")).filter_map(|it| module(&it.file)).collect();
-    profile.frames.iter().map(|it| origin(it, &own)).collect()
+    profile.frames.iter().map(|it| role(it, &own)).collect()
+}
+
+fn role(frame: &Frame, own: &HashSet<&str>) -> Role {
+    let (package, name) = package_and_name(&frame.function);
+    let (is_grpc, within) = (package == GRPC, package.starts_with(GRPC));
+    let dials = is_grpc && DIALS.contains(&name);
+    Role {
+        origin: origin(frame, package, own),
+        dials,
+        calls: is_grpc && matches!(name, "(*ClientConn).Invoke" | "(*ClientConn).NewStream"),
+        serves: within && serves(name),
+        holds: within && (dials || holds(enclosing(name))),
+        encrypts: frame.function.starts_with("crypto/tls."),
+    }
+}
+
+fn serves(name: &str) -> bool {
+    name.starts_with("(*Server).")
+        || name.starts_with("(*http2Server).")
+        || matches!(enclosing(name), "NewServerTransport" | "newHTTP2Server")
+}
+
+fn holds(name: &str) -> bool {
+    name.starts_with("(*addrConn).")
+        || name.starts_with("(*CallbackSerializer).")
+        || matches!(name, "NewHTTP2Client" | "newHTTP2Client" | "NewClientTransport")
 }
 
 /// The module with its version that a file is of: up to the end of the part that has an `@`.
@@ -139,8 +185,7 @@ fn module(file: &str) -> Option<&str> {
     Some(&file[..at + file[at..].find('/')?])
 }
 
-fn origin(frame: &Frame, own: &HashSet<&str>) -> Origin {
-    let (package, _) = package_and_name(&frame.function);
+fn origin(frame: &Frame, package: &str, own: &HashSet<&str>) -> Origin {
     if package == GRPC || package.strip_prefix(GRPC).is_some_and(|it| it.starts_with('/')) {
         return Origin::Grpc;
     }
@@ -149,57 +194,13 @@ fn origin(frame: &Frame, own: &HashSet<&str>) -> Origin {
         return Origin::Standard;
     }
     let versioned = module(&frame.file).is_some_and(|it| !own.contains(it));
-    let vendored = ["vendor/", "external/"].iter().any(|it| {
-        frame.file.starts_with(it)
-            || frame.file.contains(&format!("/{it}"))
-            || frame.function.contains(&format!("/{it}"))
-    });
-    let known = LIBRARIES.iter().any(|it| package.starts_with(it));
-    if versioned || vendored || known { Origin::Dependency } else { Origin::Application }
-}
-
-/// Whether the frame makes a channel.
-#[must_use]
-pub fn dials(frame: &Frame) -> bool {
-    let (package, name) = package_and_name(&frame.function);
-    package == GRPC && DIALS.contains(&name)
-}
-
-/// Whether the frame makes a call on a channel.
-#[must_use]
-pub fn calls(frame: &Frame) -> bool {
-    let (package, name) = package_and_name(&frame.function);
-    package == GRPC && matches!(name, "(*ClientConn).Invoke" | "(*ClientConn).NewStream")
-}
-
-/// Whether the frame belongs to a server's side.
-#[must_use]
-pub fn serves(frame: &Frame) -> bool {
-    let (package, name) = package_and_name(&frame.function);
-    package.starts_with(GRPC)
-        && (name.starts_with("(*Server).")
-            || name.starts_with("(*http2Server).")
-            || enclosing(name) == "NewServerTransport"
-            || enclosing(name) == "newHTTP2Server")
-}
-
-/// Whether the frame belongs to what a channel holds besides its calls: connections, their buffers and writers, the
-/// parts of the channel that serialise callbacks.
-#[must_use]
-pub fn holds(frame: &Frame) -> bool {
-    let (package, name) = package_and_name(&frame.function);
-    let name = enclosing(name);
-    package.starts_with(GRPC)
-        && (dials(frame)
-            || name.starts_with("(*addrConn).")
-            || name.starts_with("(*CallbackSerializer).")
-            || matches!(name, "NewHTTP2Client" | "newHTTP2Client" | "NewClientTransport"))
-}
-
-/// Whether the frame is TLS.
-#[must_use]
-pub fn encrypts(frame: &Frame) -> bool {
-    frame.function.starts_with("crypto/tls.")
+    let vendored = || {
+        ["/vendor/", "/external/"]
+            .iter()
+            .any(|it| frame.file.starts_with(&it[1..]) || frame.file.contains(it) || frame.function.contains(it))
+    };
+    let known = || LIBRARIES.iter().any(|it| package.starts_with(it));
+    if versioned || known() || vendored() { Origin::Dependency } else { Origin::Application }
 }
 
 #[cfg(test)]
@@ -210,8 +211,8 @@ mod tests {
         Frame { function: function.into(), file: file.into(), line: 1 }
     }
 
-    fn of(function: &str, file: &str) -> Origin {
-        origin(&frame(function, file), &HashSet::new())
+    fn of(function: &str, file: &str) -> Role {
+        role(&frame(function, file), &HashSet::new())
     }
 
     #[test]
@@ -231,16 +232,16 @@ mod tests {
 
     #[test]
     fn code_is_the_applications_unless_it_is_versioned_vendored_or_known() {
-        assert_eq!(of("example.com/shop/rpcx.Dial", "example.com/shop/rpcx/rpcx.go"), Origin::Application);
-        assert_eq!(of("orders/rpc.Dial", "/src/orders/rpc/rpc.go"), Origin::Application);
-        assert_eq!(of("main.main", "/src/main.go"), Origin::Application);
-        assert_eq!(of("a.com/x.New", "/go/pkg/mod/a.com/x@v1.2.3/x.go"), Origin::Dependency);
-        assert_eq!(of("a.com/x.New", "/src/shop/vendor/a.com/x/x.go"), Origin::Dependency);
-        assert_eq!(of("b.com/shop/vendor/a.com/x.New", "/src/x.go"), Origin::Dependency);
-        assert_eq!(of("go.etcd.io/etcd/client/v3.New", "client/v3/client.go"), Origin::Dependency);
-        assert_eq!(of("net/http.(*conn).serve", "net/http/server.go"), Origin::Standard);
-        assert_eq!(of("google.golang.org/grpc/internal/transport.x", ""), Origin::Grpc);
-        assert_eq!(of("google.golang.org/grpcurl.Dial", ""), Origin::Dependency);
+        assert_eq!(of("example.com/shop/rpcx.Dial", "example.com/shop/rpcx/rpcx.go").origin, Origin::Application);
+        assert_eq!(of("orders/rpc.Dial", "/src/orders/rpc/rpc.go").origin, Origin::Application);
+        assert_eq!(of("main.main", "/src/main.go").origin, Origin::Application);
+        assert_eq!(of("a.com/x.New", "/go/pkg/mod/a.com/x@v1.2.3/x.go").origin, Origin::Dependency);
+        assert_eq!(of("a.com/x.New", "/src/shop/vendor/a.com/x/x.go").origin, Origin::Dependency);
+        assert_eq!(of("b.com/shop/vendor/a.com/x.New", "/src/x.go").origin, Origin::Dependency);
+        assert_eq!(of("go.etcd.io/etcd/client/v3.New", "client/v3/client.go").origin, Origin::Dependency);
+        assert_eq!(of("net/http.(*conn).serve", "net/http/server.go").origin, Origin::Standard);
+        assert_eq!(of("google.golang.org/grpc/internal/transport.x", "").origin, Origin::Grpc);
+        assert_eq!(of("google.golang.org/grpcurl.Dial", "").origin, Origin::Dependency);
     }
 
     #[test]
@@ -249,15 +250,15 @@ mod tests {
             frame("main.main", "/mod/a.com/shop@v1.0.0/cmd/main.go"),
             frame("a.com/shop/h.F", "/mod/a.com/shop@v1.0.0/h/h.go"),
         ];
-        let profile = Profile { kind: super::super::Kind::Heap, rate: 1.0, frames, stacks: vec![] };
-        assert_eq!(origins(&profile), [Origin::Application; 2]);
+        let profile = Profile { kind: super::super::Kind::Heap, rate: 1.0, frames, stacks: vec![], paths: vec![] };
+        assert!(roles(&profile).iter().all(|it| it.origin == Origin::Application));
     }
 
     #[test]
     fn a_servers_frames_are_told_from_a_clients() {
-        assert!(serves(&frame("google.golang.org/grpc/internal/transport.NewServerTransport", "")));
-        assert!(serves(&frame("google.golang.org/grpc.(*Server).Serve.func3", "")));
-        assert!(holds(&frame("google.golang.org/grpc/internal/transport.NewHTTP2Client.func6", "")));
-        assert!(!holds(&frame("google.golang.org/grpc/internal/transport.NewServerTransport", "")));
+        assert!(of("google.golang.org/grpc/internal/transport.NewServerTransport", "").serves);
+        assert!(of("google.golang.org/grpc.(*Server).Serve.func3", "").serves);
+        assert!(of("google.golang.org/grpc/internal/transport.NewHTTP2Client.func6", "").holds);
+        assert!(!of("google.golang.org/grpc/internal/transport.NewServerTransport", "").holds);
     }
 }

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::{
-    InvalidProfile, Kind, Profile,
+    Frame, InvalidProfile, Kind, Profile, Stack,
     frames::{self, enclosing},
 };
 
@@ -33,23 +33,25 @@ impl Census {
         if profile.kind != Kind::Goroutines {
             return Err(InvalidProfile::Kind("the heap, where one of goroutines is needed".to_owned()));
         }
-        let with = |test: &dyn Fn(&str) -> bool| -> f64 {
-            let has = |it: &&super::profile::Stack| profile.frames_of(it).any(|it| test(&it.function));
-            profile.stacks.iter().filter(has).map(|it| it.objects).fold(0.0, |sum, it| sum + it)
+        let with = |test: fn(&Frame) -> bool| -> f64 {
+            let passes = profile.which(test);
+            let has = |it: &&Stack| profile.path(it).iter().any(|it| passes[*it]);
+            profile.stacks.iter().filter(has).fold(0.0, |sum, it| sum + it.objects)
         };
         let each = match frames::grpc_version(profile) {
             Some((1, minor)) if minor < 56 => 1.0,
             Some((1, minor)) if minor < 60 => 2.0,
             _ => 3.0,
         };
-        let of_channels = with(&|it| {
-            it.ends_with("grpcsync.(*CallbackSerializer).run") || it.ends_with("grpc.(*ccBalancerWrapper).watcher")
+        let of_channels = with(|it| {
+            let kinds = ["grpcsync.(*CallbackSerializer).run", "grpc.(*ccBalancerWrapper).watcher"];
+            kinds.iter().any(|kind| it.function.ends_with(kind))
         });
-        let connections = with(&|it| enclosing(it).ends_with("transport.(*http2Client).reader"));
+        let connections = with(|it| enclosing(&it.function).ends_with("transport.(*http2Client).reader"));
         Ok(Self {
             channels: (of_channels / each).max(connections).round(),
             connections,
-            inbound: with(&|it| it.ends_with("transport.(*http2Server).HandleStreams")),
+            inbound: with(|it| it.function.ends_with("transport.(*http2Server).HandleStreams")),
             goroutines: profile.stacks.iter().map(|it| it.objects).sum(),
         })
     }

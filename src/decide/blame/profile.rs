@@ -3,12 +3,19 @@
 //! The format is [profile.proto](https://github.com/google/pprof/blob/main/proto/profile.proto), usually compressed.
 //! Only what is asked of a profile here is kept: neither addresses, mappings nor labels.
 
-use std::{collections::HashMap, io::Read};
+mod proto;
 
-use prost::Message;
+use std::{collections::HashMap, io::Read, ops::Range};
+
+use prost::{DecodeError, Message, bytes::Bytes};
+
+use proto::{ById, FunctionProto, LocationProto, Proto, SampleProto};
 
 /// An inflated profile larger than this is not read, bytes: it is no profile of a client.
 pub const MAX_INFLATED: u64 = 64 << 20;
+/// What is made of a profile takes two to five times its own memory. One that is meant to do harm mentions a place of
+/// many inlined functions, or a function with a long name, again and again; past this it is not read on, bytes.
+const MAX_UNFOLDED: usize = 256 << 20;
 
 /// Why something is no profile that can be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +35,9 @@ pub enum InvalidProfile {
     /// The bytes are no message of this kind.
     #[error("it is not in pprof's format: {0}")]
     Format(String),
+    /// Few bytes of it stand for stacks and names without end.
+    #[error("its stacks and names unfold to more than {} MiB", MAX_UNFOLDED >> 20)]
+    Unfolds,
     /// A sample refers to what is not there.
     #[error("it refers to {what} {id}, which it does not have")]
     Dangling {
@@ -65,8 +75,8 @@ pub struct Frame {
 /// samples up already.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stack {
-    /// Indices into [`Profile::frames`], the innermost first.
-    pub frames: Vec<usize>,
+    /// Its part of [`Profile::paths`]. All stacks share one vector: there may be a hundred thousand, most of them short.
+    pub path: Range<usize>,
     /// Objects that were ever allocated; of a goroutine profile nothing.
     pub allocated_objects: f64,
     /// Their bytes.
@@ -88,6 +98,8 @@ pub struct Profile {
     pub frames: Vec<Frame>,
     /// The stacks.
     pub stacks: Vec<Stack>,
+    /// The frames of one stack after the other: indices into `frames`, the innermost first.
+    pub paths: Vec<usize>,
 }
 
 impl Profile {
@@ -96,12 +108,10 @@ impl Profile {
     /// # Errors
     /// It is not one, is too large, or is one of something else.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidProfile> {
-        let message =
-            Proto::decode(inflated(bytes)?.as_slice()).map_err(|it| InvalidProfile::Format(it.to_string()))?;
-        Self::of(&message)
+        Self::of(&Proto::decode(Bytes::from(inflated(bytes)?))?, Room(MAX_UNFOLDED))
     }
 
-    fn of(message: &Proto) -> Result<Self, InvalidProfile> {
+    fn of(message: &Proto, mut room: Room) -> Result<Self, InvalidProfile> {
         let kinds: Vec<&str> = message.sample_type.iter().map(|it| message.text(it.kind).unwrap_or_default()).collect();
         let place = |name: &str| kinds.iter().position(|it| *it == name);
         let kind = match (place("inuse_space"), place("goroutine")) {
@@ -109,27 +119,32 @@ impl Profile {
             (None, Some(_)) => Kind::Goroutines,
             (None, None) => return Err(InvalidProfile::Kind(kinds.join(", "))),
         };
-        let places = ["alloc_objects", "alloc_space", "inuse_objects", "inuse_space"].map(place);
-        let counts = place("goroutine");
-        let (frames, locations) = places_of(message)?;
-        let stack = |sample: &SampleProto| {
+        let objects = if kind == Kind::Goroutines { "goroutine" } else { "inuse_objects" };
+        let places = ["alloc_objects", "alloc_space", objects, "inuse_space"].map(place);
+        room.take(size_of::<Stack>() * message.sample.len())?;
+        let locations = Locations::of(message, &mut room)?;
+        let mut sample = SampleProto::default();
+        let (mut stacks, mut paths) = (Vec::with_capacity(message.sample.len()), Vec::new());
+        for bytes in &message.sample {
+            sample.clear();
+            sample.merge(bytes.as_ref())?;
+            let path = locations.unfold(&sample.location_id, &mut paths, &mut room)?;
             let value = |place: Option<usize>| place.and_then(|it| sample.value.get(it)).map_or(0.0, |it| *it as f64);
-            let mut stack = Vec::with_capacity(sample.location_id.len());
-            for id in &sample.location_id {
-                let lines = locations.get(id).ok_or(InvalidProfile::Dangling { what: "location", id: *id })?;
-                stack.extend_from_slice(lines);
-            }
             let [allocated_objects, allocated_bytes, objects, bytes] = places.map(value);
-            let objects = if kind == Kind::Goroutines { value(counts) } else { objects };
-            Ok(Stack { frames: stack, allocated_objects, allocated_bytes, objects, bytes })
-        };
-        let stacks = message.sample.iter().map(stack).collect::<Result<_, _>>()?;
-        Ok(Self { kind, rate: message.period.max(1) as f64, frames, stacks })
+            stacks.push(Stack { path, allocated_objects, allocated_bytes, objects, bytes });
+        }
+        Ok(Self { kind, rate: message.period.max(1) as f64, frames: locations.frames, stacks, paths })
+    }
+
+    /// The frames of a stack as indices into `frames`, the innermost first.
+    #[must_use]
+    pub fn path(&self, stack: &Stack) -> &[usize] {
+        &self.paths[stack.path.clone()]
     }
 
     /// The frames of a stack, the innermost first.
-    pub fn frames_of<'a>(&'a self, stack: &'a Stack) -> impl DoubleEndedIterator<Item = &'a Frame> + ExactSizeIterator {
-        stack.frames.iter().map(|it| &self.frames[*it])
+    pub fn frames_of<'a>(&'a self, stack: &Stack) -> impl DoubleEndedIterator<Item = &'a Frame> + ExactSizeIterator {
+        self.path(stack).iter().map(|it| &self.frames[*it])
     }
 
     /// Which frames pass a test. Frames are few and stacks are many: what takes time is asked of each frame once.
@@ -161,44 +176,78 @@ fn inflated(bytes: &[u8]) -> Result<Vec<u8>, InvalidProfile> {
     if inflated.len() as u64 > MAX_INFLATED { Err(InvalidProfile::TooLarge) } else { Ok(inflated) }
 }
 
-type Places = (Vec<Frame>, HashMap<u64, Vec<usize>>);
+/// The memory that may still be taken, bytes.
+struct Room(usize);
 
-/// Every frame once, and the frames of each location: what was inlined there, and where.
-fn places_of(message: &Proto) -> Result<Places, InvalidProfile> {
-    let functions: HashMap<u64, &FunctionProto> = message.function.iter().map(|it| (it.id, it)).collect();
-    let mut frames: Vec<Frame> = Vec::new();
-    let mut known: HashMap<(u64, i64), usize> = HashMap::new();
-    let mut locations = HashMap::with_capacity(message.location.len());
-    let modules: HashMap<u64, i64> = message.mapping.iter().map(|it| (it.id, it.filename)).collect();
-    for location in &message.location {
-        let mut lines = Vec::with_capacity(location.line.len().max(1));
-        if location.line.is_empty() {
-            // Stripped of its symbols: the address, and whose code it is.
-            let module = modules.get(&location.mapping_id).map_or(Ok(""), |it| message.text(*it))?;
-            frames.push(Frame { function: format!("{:#x}", location.address), file: module.to_owned(), line: 0 });
-            lines.push(frames.len() - 1);
-        }
-        for line in &location.line {
-            let place = match known.get(&(line.function_id, line.line)) {
-                Some(place) => *place,
-                None => {
-                    let id = line.function_id;
-                    let function = functions.get(&id).ok_or(InvalidProfile::Dangling { what: "function", id })?;
-                    let (name, file) = (message.text(function.name)?, message.text(function.filename)?);
-                    frames.push(Frame { function: without_types(name), file: file.to_owned(), line: line.line });
-                    known.insert((id, line.line), frames.len() - 1);
-                    frames.len() - 1
-                }
-            };
-            lines.push(place);
-        }
-        locations.insert(location.id, lines);
+impl Room {
+    fn take(&mut self, bytes: usize) -> Result<(), InvalidProfile> {
+        self.0 = self.0.checked_sub(bytes).ok_or(InvalidProfile::Unfolds)?;
+        Ok(())
     }
-    Ok((frames, locations))
+}
+
+/// The places that samples mention.
+struct Locations {
+    /// Every frame once.
+    frames: Vec<Frame>,
+    /// What was inlined at each place, and where, one place after the other: indices into `frames`.
+    lines: Vec<usize>,
+    /// The place of each id: a part of `lines`.
+    places: ById<Range<usize>>,
+}
+
+impl Locations {
+    fn of(message: &Proto, room: &mut Room) -> Result<Self, InvalidProfile> {
+        let functions: ById<&FunctionProto> = message.function.iter().map(|it| (it.id, it)).collect();
+        let modules: ById<i64> = message.mapping.iter().map(|it| (it.id, it.filename)).collect();
+        let (mut frames, mut lines) = (Vec::new(), Vec::new());
+        let mut known: HashMap<(u64, i64), usize> = HashMap::new();
+        let mut places = Vec::with_capacity(message.location.len());
+        let mut location = LocationProto::default();
+        for bytes in &message.location {
+            location.clear();
+            location.merge(bytes.as_ref())?;
+            let begins = lines.len();
+            if location.line.is_empty() {
+                // Stripped of its symbols: the address, and whose code it is.
+                let module = modules.get(location.mapping_id).map_or(Ok(""), |it| message.text(*it))?;
+                room.take(size_of::<Frame>() + module.len())?;
+                frames.push(Frame { function: format!("{:#x}", location.address), file: module.to_owned(), line: 0 });
+                lines.push(frames.len() - 1);
+            }
+            for line in &location.line {
+                let (id, line) = (line.function_id, line.line);
+                let place = *known.entry((id, line)).or_insert(frames.len());
+                if place == frames.len() {
+                    let function = functions.get(id).ok_or(InvalidProfile::Dangling { what: "function", id })?;
+                    let (name, file) = (message.text(function.name)?, message.text(function.filename)?);
+                    room.take(size_of::<Frame>() + name.len() + file.len())?;
+                    frames.push(Frame { function: without_types(name), file: file.to_owned(), line });
+                }
+                lines.push(place);
+            }
+            places.push((location.id, begins..lines.len()));
+        }
+        Ok(Self { frames, lines, places: places.into_iter().collect() })
+    }
+
+    /// Appends the frames of a stack of places, and says where they are.
+    fn unfold(&self, stack: &[u64], paths: &mut Vec<usize>, room: &mut Room) -> Result<Range<usize>, InvalidProfile> {
+        let begins = paths.len();
+        for id in stack {
+            let place = self.places.get(*id).ok_or(InvalidProfile::Dangling { what: "location", id: *id })?;
+            room.take(size_of::<usize>() * place.len())?;
+            paths.extend_from_slice(&self.lines[place.clone()]);
+        }
+        Ok(begins..paths.len())
+    }
 }
 
 /// `Dial[go.shape.string]` is `Dial`: instances of one function are one function.
 fn without_types(name: &str) -> String {
+    if !name.contains('[') {
+        return name.to_owned();
+    }
     let mut depth = 0_usize;
     let outside = |letter: &char| {
         depth += usize::from(*letter == '[');
@@ -209,86 +258,24 @@ fn without_types(name: &str) -> String {
     name.chars().filter(outside).collect()
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct Proto {
-    #[prost(message, repeated, tag = "1")]
-    sample_type: Vec<ValueTypeProto>,
-    #[prost(message, repeated, tag = "2")]
-    sample: Vec<SampleProto>,
-    #[prost(message, repeated, tag = "3")]
-    mapping: Vec<MappingProto>,
-    #[prost(message, repeated, tag = "4")]
-    location: Vec<LocationProto>,
-    #[prost(message, repeated, tag = "5")]
-    function: Vec<FunctionProto>,
-    #[prost(string, repeated, tag = "6")]
-    string_table: Vec<String>,
-    #[prost(int64, tag = "12")]
-    period: i64,
-}
-
-impl Proto {
-    fn text(&self, index: i64) -> Result<&str, InvalidProfile> {
-        let found = usize::try_from(index).ok().and_then(|it| self.string_table.get(it));
-        found.map(String::as_str).ok_or(InvalidProfile::Dangling { what: "string", id: index.unsigned_abs() })
+impl From<DecodeError> for InvalidProfile {
+    fn from(error: DecodeError) -> Self {
+        Self::Format(error.to_string())
     }
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ValueTypeProto {
-    #[prost(int64, tag = "1")]
-    kind: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct SampleProto {
-    #[prost(uint64, repeated, tag = "1")]
-    location_id: Vec<u64>,
-    #[prost(int64, repeated, tag = "2")]
-    value: Vec<i64>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct MappingProto {
-    #[prost(uint64, tag = "1")]
-    id: u64,
-    #[prost(int64, tag = "5")]
-    filename: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct LocationProto {
-    #[prost(uint64, tag = "1")]
-    id: u64,
-    #[prost(uint64, tag = "2")]
-    mapping_id: u64,
-    #[prost(uint64, tag = "3")]
-    address: u64,
-    #[prost(message, repeated, tag = "4")]
-    line: Vec<LineProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct LineProto {
-    #[prost(uint64, tag = "1")]
-    function_id: u64,
-    #[prost(int64, tag = "2")]
-    line: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct FunctionProto {
-    #[prost(uint64, tag = "1")]
-    id: u64,
-    #[prost(int64, tag = "2")]
-    name: i64,
-    #[prost(int64, tag = "4")]
-    filename: i64,
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        proto::{LineProto, MappingProto, ValueTypeProto},
+        *,
+    };
+
+    const ROOM: Room = Room(1 << 20);
+
+    fn packed(message: &impl Message) -> Bytes {
+        message.encode_to_vec().into()
+    }
 
     #[test]
     fn text_and_nothing_and_the_truncated_are_told_from_profiles() {
@@ -310,20 +297,20 @@ mod tests {
 
     #[test]
     fn a_profile_of_the_cpu_is_named_as_such_and_dangling_ids_are_refused() {
-        let strings = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
+        let strings = |all: &[&'static str]| all.iter().map(|it| Bytes::from(*it)).collect();
         let cpu = Proto {
             sample_type: vec![ValueTypeProto { kind: 1 }],
             string_table: strings(&["", "cpu"]),
             ..Proto::default()
         };
-        assert_eq!(Profile::of(&cpu), Err(InvalidProfile::Kind("cpu".into())));
+        assert_eq!(Profile::of(&cpu, ROOM), Err(InvalidProfile::Kind("cpu".into())));
         let heap = Proto {
             sample_type: vec![ValueTypeProto { kind: 1 }],
             string_table: strings(&["", "inuse_space"]),
-            sample: vec![SampleProto { location_id: vec![7], value: vec![1] }],
+            sample: vec![packed(&SampleProto { location_id: vec![7], value: vec![1] })],
             ..Proto::default()
         };
-        assert_eq!(Profile::of(&heap), Err(InvalidProfile::Dangling { what: "location", id: 7 }));
+        assert_eq!(Profile::of(&heap, ROOM), Err(InvalidProfile::Dangling { what: "location", id: 7 }));
     }
 
     #[test]
@@ -331,20 +318,50 @@ mod tests {
         let strings = ["", "inuse_space", "/app/orders"];
         let heap = Proto {
             sample_type: vec![ValueTypeProto { kind: 1 }],
-            string_table: strings.iter().map(|it| (*it).to_owned()).collect(),
+            string_table: strings.map(Bytes::from).to_vec(),
             mapping: vec![MappingProto { id: 1, filename: 2 }],
-            location: vec![LocationProto { id: 7, mapping_id: 1, address: 0x48c2ee, line: vec![] }],
-            sample: vec![SampleProto { location_id: vec![7], value: vec![1] }],
+            location: vec![packed(&LocationProto { id: 7, mapping_id: 1, address: 0x48c2ee, line: vec![] })],
+            sample: vec![packed(&SampleProto { location_id: vec![7], value: vec![1] })],
             ..Proto::default()
         };
-        let profile = Profile::of(&heap).expect("a heap profile");
+        let profile = Profile::of(&heap, ROOM).expect("a heap profile");
         let frame = Frame { function: "0x48c2ee".into(), file: "/app/orders".into(), line: 0 };
-        assert_eq!((profile.frames, profile.stacks[0].frames.as_slice()), (vec![frame], [0].as_slice()));
+        assert_eq!((profile.path(&profile.stacks[0]), &profile.frames), ([0].as_slice(), &vec![frame]));
     }
 
     #[test]
     fn instances_of_a_generic_function_are_one_function() {
         assert_eq!(without_types("a/b.Dial[go.shape.struct { X []int }].func1"), "a/b.Dial.func1");
         assert_eq!(without_types("a/b.(*Pool[...]).Get"), "a/b.(*Pool).Get");
+    }
+
+    #[test]
+    fn ids_may_be_in_any_order_and_have_gaps() {
+        let by_id: ById<&str> = [(9, "nine"), (2, "two"), (u64::MAX, "last"), (0, "none")].into_iter().collect();
+        for (id, name) in [(9, "nine"), (2, "two"), (u64::MAX, "last"), (0, "none")] {
+            assert_eq!(by_id.get(id), Some(&name), "{id}");
+        }
+        assert_eq!((by_id.get(1), by_id.get(3)), (None, None));
+    }
+
+    /// A heap profile of one place where a function of this name is inlined at so many lines, in a stack of so many places.
+    fn folded(name: &str, inlined: i64, places: usize) -> Result<Profile, InvalidProfile> {
+        let line = (1..=inlined).map(|line| LineProto { function_id: 1, line }).collect();
+        let profile = Proto {
+            sample_type: vec![ValueTypeProto { kind: 1 }],
+            string_table: vec!["".into(), "inuse_space".into(), name.to_owned().into()],
+            function: vec![FunctionProto { id: 1, name: 2, filename: 2 }],
+            location: vec![packed(&LocationProto { id: 1, mapping_id: 0, address: 0, line })],
+            sample: vec![packed(&SampleProto { location_id: vec![1; places], value: vec![1] })],
+            ..Proto::default()
+        };
+        Profile::of(&profile, ROOM)
+    }
+
+    #[test]
+    fn a_small_profile_that_unfolds_to_a_huge_one_is_refused() {
+        assert_eq!(folded("a.F", 20, 20).map(|it| it.stacks[0].path.len()), Ok(400));
+        assert_eq!(folded("a.F", 1_000, 1_000), Err(InvalidProfile::Unfolds));
+        assert_eq!(folded(&"a".repeat(1_000), 1_000, 1), Err(InvalidProfile::Unfolds));
     }
 }

@@ -5,10 +5,13 @@
 //! A profile does not say what a function returns. What gives a forwarder away: it never appears above a call on a
 //! channel, because it hands the channel on; and it is called from several places, or named like one.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    cell::LazyCell,
+    collections::{BTreeMap, HashMap},
+};
 
 use super::{
-    frames::{self, Origin, enclosing, package_and_name},
+    frames::{Origin, Role, enclosing, package_and_name, roles},
     profile::{Frame, Profile, Stack},
 };
 
@@ -33,132 +36,179 @@ pub struct Dial {
 pub struct Dials {
     /// By index into the profile's frames.
     pub by_site: BTreeMap<usize, Vec<Dial>>,
-    /// Whether the program has a gRPC server.
-    pub serves: bool,
+    /// What each of the profile's frames is.
+    pub roles: Vec<Role>,
 }
 
 /// Finds who makes channels.
 pub fn dials(profile: &Profile) -> Dials {
-    let dials = profile.which(frames::dials);
+    let roles = roles(profile);
     // Where the outermost call that makes a channel is: a resolver that makes one of its own does so for the outer one.
-    let dialled_at = |stack: &Stack| stack.frames.iter().rposition(|it| dials[*it]);
+    let dialled_at = |stack: &Stack| profile.path(stack).iter().rposition(|it| roles[*it].dials);
     let dialled_at: Vec<Option<usize>> = profile.stacks.iter().map(dialled_at).collect();
-    let seen = Seen::of(profile, &dialled_at);
+    let seen = Seen::of(profile, &roles, &dialled_at);
+    let (forwards, makers) = (seen.forwarders(), seen.makers(&dialled_at));
     let mut by_site: BTreeMap<usize, Vec<Dial>> = BTreeMap::new();
+    // The same place may be there twice, with the addresses of two instances.
     let mut place: HashMap<&Frame, usize> = HashMap::new();
-    let makers = seen.makers(&dialled_at);
+    let mut same: Vec<Option<usize>> = vec![None; profile.frames.len()];
     for (index, (stack, dialled)) in profile.stacks.iter().zip(&dialled_at).enumerate() {
-        let beside = dialled.is_none();
-        let Some(dial) = dialled.or_else(|| seen.made_at(stack, &makers)) else { continue };
-        let site = seen.to_blame(stack, dial);
-        let frame = stack.frames[site];
-        // The same place may be there twice, with the addresses of two instances.
-        let frame = *place.entry(&profile.frames[frame]).or_insert(frame);
+        let (path, beside) = (profile.path(stack), dialled.is_none());
+        let Some(dial) = dialled.or_else(|| seen.made_at(path, &makers)) else { continue };
+        let site = seen.to_blame(path, dial, &forwards);
+        let frame = path[site];
+        let frame = *same[frame].get_or_insert_with(|| *place.entry(&profile.frames[frame]).or_insert(frame));
         by_site.entry(frame).or_default().push(Dial { stack: index, dial, site, beside });
     }
-    Dials { by_site, serves: profile.frames.iter().any(frames::serves) }
+    Dials { by_site, roles }
 }
 
-/// What all stacks together say about functions.
+/// Who was seen to call a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Callers {
+    Nobody,
+    One(usize),
+    Several,
+}
+
+/// What all stacks together say about functions. They are numbered, so that a name is looked at once, not in each stack.
 struct Seen<'a> {
     profile: &'a Profile,
-    origins: Vec<Origin>,
-    /// By frame: its function, closures counted as the function that they stand in.
-    functions: Vec<&'a str>,
+    roles: &'a [Role],
+    /// By frame: the number of its function, closures counted as the function that they stand in.
+    functions: Vec<usize>,
+    /// By function: its name.
+    names: Vec<&'a str>,
     /// By frame: whether it is `sync.Once`.
     once: Vec<bool>,
-    /// Functions that make calls on channels, or call who does.
-    uses: HashSet<&'a str>,
-    /// Functions that were called on the way to a dial, by how many others of the application.
-    callers: HashMap<&'a str, HashSet<&'a str>>,
+    /// By function: whether it makes calls on channels, or calls who does.
+    uses: Vec<bool>,
+    /// By function: who else of the application called it on the way to a dial.
+    callers: Vec<Callers>,
 }
 
 impl<'a> Seen<'a> {
-    fn of(profile: &'a Profile, dialled_at: &[Option<usize>]) -> Self {
+    fn of(profile: &'a Profile, roles: &'a [Role], dialled_at: &[Option<usize>]) -> Self {
+        let (functions, names) = numbered(profile.frames.iter().map(|it| enclosing(&it.function)));
         let mut seen = Self {
             profile,
-            origins: frames::origins(profile),
-            functions: profile.frames.iter().map(|it| enclosing(&it.function)).collect(),
+            roles,
             once: profile.which(|it| it.function.starts_with("sync.(*Once).")),
-            uses: HashSet::new(),
-            callers: HashMap::new(),
+            uses: vec![false; names.len()],
+            callers: vec![Callers::Nobody; names.len()],
+            functions,
+            names,
         };
-        let calls = profile.which(frames::calls);
         for (stack, dialled) in profile.stacks.iter().zip(dialled_at) {
+            let path = profile.path(stack);
             if let Some(dial) = *dialled {
-                for pair in seen.application(stack, dial).windows(2).filter(|it| it[0].1 != it[1].1) {
-                    seen.callers.entry(pair[0].1).or_default().insert(pair[1].1);
-                }
-            } else if let Some(call) = stack.frames.iter().position(|it| calls[*it]) {
-                let above = seen.application(stack, call);
-                seen.note_users(stack, &above);
+                seen.note_callers(path, dial);
+            } else if let Some(call) = path.iter().position(|it| roles[*it].calls) {
+                seen.note_users(path, call);
             }
         }
         seen
     }
 
-    /// The functions of libraries that make a client with a channel in it, as the application calls them. What else they
-    /// allocate lives as long as the client, and is often more than the channel itself: a client of etcd comes with a
-    /// logger of 120 KB.
-    fn makers(&self, dialled_at: &[Option<usize>]) -> HashSet<&'a str> {
-        let dialling = self.profile.stacks.iter().zip(dialled_at).filter_map(|(it, dial)| dial.map(|dial| (it, dial)));
-        let maker = |(stack, dial): (&Stack, usize)| {
-            let site = self.application(stack, dial).first()?.0;
-            let library = stack.frames[site - 1];
-            (site > dial + 1 && self.origins[library] == Origin::Dependency).then(|| self.functions[library])
-        };
-        dialling.filter_map(maker).chain(KNOWN_MAKERS).collect()
-    }
-
-    /// Where in a stack a library's client is made, if one is and no call is made on it.
-    fn made_at(&self, stack: &Stack, makers: &HashSet<&'a str>) -> Option<usize> {
-        let at = stack.frames.iter().rposition(|it| makers.contains(self.functions[*it]))?;
-        let caller = stack.frames.get(at + 1)?;
-        (self.origins[*caller] == Origin::Application).then_some(at)
-    }
-
-    /// Notes who uses channels. Who runs a closure of its own caller lends it a channel, and uses none.
-    fn note_users(&mut self, stack: &Stack, above: &[(usize, &'a str)]) {
-        for (place, (_, function)) in above.iter().enumerate() {
-            let callee = place.checked_sub(1).map(|it| above[it]);
-            let lends = callee.is_some_and(|(at, callee)| {
-                let closure = &self.profile.frames[stack.frames[at]].function;
-                // Inlined elsewhere, a closure is named after where it is now, and then after its function.
-                let is_its_own = |it: &(usize, &str)| last(it.1, '.') == last(callee, '.');
-                closure != callee && callee != *function && above[place + 1..].iter().any(is_its_own)
-            });
-            if !lends {
-                self.uses.insert(function);
+    fn note_callers(&mut self, path: &[usize], dial: usize) {
+        let mut callee = None;
+        for (_, caller) in application(self.roles, &self.functions, path, dial) {
+            if let Some(callee) = callee.replace(caller).filter(|it| *it != caller) {
+                self.callers[callee] = match self.callers[callee] {
+                    Callers::Nobody => Callers::One(caller),
+                    Callers::One(first) if first == caller => Callers::One(first),
+                    Callers::One(_) | Callers::Several => Callers::Several,
+                };
             }
         }
     }
 
-    /// The frames of the application above a place, innermost first: where, and the function, closures counted as the
-    /// function that they stand in.
-    fn application(&self, stack: &Stack, above: usize) -> Vec<(usize, &'a str)> {
-        let own = |(_, frame): &(usize, &usize)| self.origins[**frame] == Origin::Application;
-        let places = stack.frames.iter().enumerate().skip(above + 1).filter(own);
-        places.map(|(at, frame)| (at, self.functions[*frame])).collect()
-    }
-
-    fn to_blame(&self, stack: &Stack, dial: usize) -> usize {
-        let once = stack.frames.iter().position(|it| self.once[*it]);
-        // What runs once makes one channel; who waits for it makes none.
-        let mut own = self.application(stack, dial);
-        own.retain(|it| once.is_none_or(|once| it.0 < once || once < dial));
-        let first = own.iter().find(|(_, function)| !self.forwards(function));
-        // A library on a goroutine of its own: whoever called gRPC.
-        let nobody = || (dial + 1).min(stack.frames.len() - 1);
-        first.or(own.first()).map_or_else(nobody, |it| it.0)
-    }
-
-    fn forwards(&self, function: &str) -> bool {
-        if self.uses.contains(function) {
-            return false;
+    /// Notes who uses channels. Who runs a closure of its own caller lends it a channel, and uses none.
+    fn note_users(&mut self, path: &[usize], call: usize) {
+        let above: Vec<(usize, usize)> = application(self.roles, &self.functions, path, call).collect();
+        // Inlined elsewhere, a closure is named after where it is now, and then after its function.
+        let name = |function: usize| last(self.names[function], '.');
+        let outermost: LazyCell<HashMap<&str, usize>, _> =
+            LazyCell::new(|| above.iter().enumerate().map(|(place, it)| (name(it.1), place)).collect());
+        for (place, (_, function)) in above.iter().enumerate() {
+            let lends = place.checked_sub(1).map(|it| above[it]).is_some_and(|(at, callee)| {
+                let is_closure = self.profile.frames[path[at]].function != self.names[callee];
+                is_closure && callee != *function && outermost.get(name(callee)).is_some_and(|it| *it > place)
+            });
+            if !lends {
+                self.uses[*function] = true;
+            }
         }
-        let called_from_several_places = self.callers.get(function).is_some_and(|it| it.len() >= 2);
-        called_from_several_places || named_like_a_forwarder(function)
     }
+
+    /// By function: whether it only forwards a dial.
+    fn forwarders(&self) -> Vec<bool> {
+        let forwards = |function: usize| {
+            let from_several_places = self.callers[function] == Callers::Several;
+            !self.uses[function] && (from_several_places || named_like_a_forwarder(self.names[function]))
+        };
+        (0..self.names.len()).map(forwards).collect()
+    }
+
+    /// By function: whether it is a library's and makes a client with a channel in it, as the application calls it. What
+    /// else it allocates lives as long as the client, and is often more than the channel itself: a client of etcd comes
+    /// with a logger of 120 KB.
+    fn makers(&self, dialled_at: &[Option<usize>]) -> Vec<bool> {
+        let mut makers: Vec<bool> = self.names.iter().map(|it| KNOWN_MAKERS.contains(it)).collect();
+        for (stack, dialled) in self.profile.stacks.iter().zip(dialled_at) {
+            let (path, Some(dial)) = (self.profile.path(stack), *dialled) else { continue };
+            let Some((site, _)) = application(self.roles, &self.functions, path, dial).next() else { continue };
+            let library = path[site - 1];
+            if site > dial + 1 && self.roles[library].origin == Origin::Dependency {
+                makers[self.functions[library]] = true;
+            }
+        }
+        makers
+    }
+
+    /// Where in a stack a library's client is made, if one is and no call is made on it.
+    fn made_at(&self, path: &[usize], makers: &[bool]) -> Option<usize> {
+        let at = path.iter().rposition(|it| makers[self.functions[*it]])?;
+        let caller = path.get(at + 1)?;
+        (self.roles[*caller].origin == Origin::Application).then_some(at)
+    }
+
+    fn to_blame(&self, path: &[usize], dial: usize, forwards: &[bool]) -> usize {
+        let once = path.iter().position(|it| self.once[*it]);
+        // What runs once makes one channel; who waits for it makes none.
+        let counts = |it: &(usize, usize)| once.is_none_or(|once| it.0 < once || once < dial);
+        let mut own = application(self.roles, &self.functions, path, dial).filter(counts).peekable();
+        let innermost = own.peek().map(|it| it.0);
+        // A library on a goroutine of its own: whoever called gRPC.
+        let nobody = || (dial + 1).min(path.len() - 1);
+        let first = own.find(|(_, function)| !forwards[*function]).map(|it| it.0);
+        first.or(innermost).unwrap_or_else(nobody)
+    }
+}
+
+/// The frames of the application above a place, innermost first: where, and the function.
+fn application<'a>(
+    roles: &'a [Role],
+    functions: &'a [usize],
+    path: &'a [usize],
+    above: usize,
+) -> impl Iterator<Item = (usize, usize)> + 'a {
+    let places = path.iter().enumerate().skip(above + 1);
+    places.filter(|(_, it)| roles[**it].origin == Origin::Application).map(|(at, it)| (at, functions[*it]))
+}
+
+/// Numbers names: the number of each, and the name of each number.
+fn numbered<'a>(names: impl Iterator<Item = &'a str>) -> (Vec<usize>, Vec<&'a str>) {
+    let mut numbers: HashMap<&str, usize> = HashMap::new();
+    let mut distinct = Vec::new();
+    let number = |name| {
+        *numbers.entry(name).or_insert_with(|| {
+            distinct.push(name);
+            distinct.len() - 1
+        })
+    };
+    let each = names.map(number).collect();
+    (each, distinct)
 }
 
 fn last(of: &str, separator: char) -> &str {

@@ -25,7 +25,7 @@ const HEAPS: [(&str, &[u8], &[u8]); 3] = [
 
 /// A heap profile, frame by frame: `function@file:line`, innermost first, and how many channels were made there.
 fn heap(stacks: &[(f64, &[&str])]) -> Profile {
-    let mut profile = Profile { kind: Kind::Heap, rate: 524_288.0, frames: vec![], stacks: vec![] };
+    let mut profile = Profile { kind: Kind::Heap, rate: 524_288.0, frames: vec![], stacks: vec![], paths: vec![] };
     for (channels, names) in stacks {
         let frames = names.iter().map(|name| {
             let (function, place) = name.split_once('@').unwrap_or((name, "x.go:1"));
@@ -37,10 +37,12 @@ fn heap(stacks: &[(f64, &[&str])]) -> Profile {
             })
         });
         let frames: Vec<usize> = frames.collect();
+        let path = profile.paths.len()..profile.paths.len() + frames.len();
+        profile.paths.extend(frames);
         let (objects, bytes) = (channels * 30.0, channels * 4_400.0);
         let lives = if *channels > 0.0 { 1.0 } else { 0.0 };
         profile.stacks.push(Stack {
-            frames,
+            path,
             allocated_objects: objects.max(1.0),
             allocated_bytes: bytes.max(4_400.0),
             objects: objects * lives,

@@ -78,6 +78,13 @@ pub enum Because {
         /// Its name, or what the API server said.
         name: String,
     },
+    /// People said when restarts may be made, and it is another time.
+    OutsideWindow {
+        /// When the next window begins.
+        opens: Option<Timestamp>,
+        /// Whether that is before a restart would be too late.
+        in_time: bool,
+    },
     /// No profile is stored yet that would outlive the restart.
     NoEvidence {
         /// Why not.
@@ -183,6 +190,7 @@ impl Because {
             Self::TooFewAvailable { .. } => "TooFewAvailable",
             Self::OnlyReplica => "OnlyReplica",
             Self::DisruptionBudget { .. } => "PodDisruptionBudget",
+            Self::OutsideWindow { .. } => "OutsideWindow",
             Self::NoEvidence { .. } => "NoEvidence",
             Self::OneAtATime => "OneAtATime",
             Self::Cooldown { .. } => "Cooldown",
@@ -242,6 +250,7 @@ impl fmt::Display for Because {
                 "it is the only replica and a rollout would stop it first; set method: Evict to accept the gap",
             ),
             Self::DisruptionBudget { name } => write!(f, "PodDisruptionBudget {name} allows no disruption now"),
+            Self::OutsideWindow { opens, in_time } => outside(f, *opens, *in_time),
             Self::NoEvidence { why } => write!(
                 f,
                 "no heap profile is stored that names the lines; the restart waits for one until memory is about to run out: {why}"
@@ -283,4 +292,10 @@ impl fmt::Display for Because {
             Self::RequestFailed { reason } => write!(f, "the request failed: {reason}"),
         }
     }
+}
+
+fn outside(f: &mut fmt::Formatter<'_>, opens: Option<Timestamp>, in_time: bool) -> fmt::Result {
+    let Some(opens) = opens else { return f.write_str("no window for restarts is open, and none is known to begin") };
+    write!(f, "no window for restarts is open; the next begins at {opens:.0}")?;
+    if in_time { Ok(()) } else { f.write_str(", and memory is forecast to run out before that: the alert stands") }
 }

@@ -1,7 +1,9 @@
 //! Whether and how an offender may be restarted. The checks go from what is about the finding to what is about the
-//! workload to what is about the budget, so that the reason shown is the one that a person would name first.
+//! workload, the time and the budget, so that the reason shown is the one that a person would name first.
 
 use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
 
 use super::{Because, Case, Decision, Means, Remediation, Restart, Rung, marks::concerns};
 use crate::{
@@ -38,6 +40,7 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
         None => return Err(Because::WorkloadUnknown { reason: "it was not looked at".to_owned() }),
     };
     let how = about_the_workload(rule, workload, state)?;
+    about_the_time(rule, case, now)?;
     about_the_budget(means, &wish(&history.policy, &case.target, workload, state))?;
     // Last, so that nobody is asked for a profile while something else forbids the restart.
     profiles::suffices(policy, rule, case, history)?;
@@ -155,6 +158,17 @@ fn method(method: RestartMethod, workload: &Workload, state: &WorkloadState) -> 
         RestartMethod::Auto if state.desired >= 2 && workload.kind != "DaemonSet" => Restart::Evict,
         RestartMethod::Auto | RestartMethod::Rollout => Restart::Rollout,
     }
+}
+
+/// People said when. That memory runs out before then does not change it, but they are told.
+fn about_the_time(rule: &RestartRule, case: &Case, now: Timestamp) -> Result<(), Because> {
+    if rule.windows.is_open(now) {
+        return Ok(());
+    }
+    let opens = rule.windows.next_open(now);
+    let restart_by = case.evidence.forecast.as_ref().map_or(f64::INFINITY, |it| it.restart_by);
+    let in_time = opens.is_some_and(|it| it.duration_since(now).as_secs_f64() <= restart_by);
+    Err(Because::OutsideWindow { opens, in_time })
 }
 
 fn about_the_budget(means: &Means<'_>, wish: &Wish) -> Result<(), Because> {

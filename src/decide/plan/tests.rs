@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+mod windows;
+
 use super::*;
 use crate::{
     api::{Figures, Offender, PolicyRules, WorkloadRef},
