@@ -26,6 +26,7 @@ pub mod oom;
 mod plan;
 pub mod policy;
 pub mod profiles;
+mod protection;
 pub mod replay;
 pub mod scales;
 pub mod series;
@@ -37,12 +38,14 @@ pub use assess::{Strength, assess};
 pub use finding::{Confidence, Diagnosis, Evidence, Finding, Growth, Verdict, Why};
 pub use forecast::{Forecast, forecast};
 pub use gather::{Answer, FailureKind, QueryFailure, gather};
-pub use history::{Budget, History, Past, Standing, WorkloadState};
+pub use history::{Autoscaler, Budget, History, Past, Standing, WorkloadState};
 pub use observation::{Observation, Reading, Subject, Target, Workload};
 pub use plan::{
-    Because, Case, Cleared, Decision, Outcome, Plan, Remediation, Restart, Rung, concerns, may_be_disturbed, plan, wish,
+    Because, Case, Cleared, Decision, Outcome, Plan, Remediation, Restart, Rung, concerns, may_be_disturbed,
+    not_reverted, plan, wish,
 };
 pub use policy::{AlertRule, InvalidPolicy, Policy, RestartRule};
+pub use protection::protection;
 pub use series::{Level, Matrix, Sample, Samples, Series};
 pub use status::{Observed, status, worth_writing};
 pub use windows::Windows;

@@ -316,7 +316,8 @@ pub struct RestartSpec {
     /// How long the finding must stand first, 0s to 7d. Not shorter than `alert.after`.
     pub after: DurationText,
     /// `Evict` evicts the offending pod, `Rollout` restarts the whole workload by its own strategy, `Auto` (the
-    /// default) evicts when other replicas can carry the load and rolls out otherwise.
+    /// default) evicts when other replicas can carry the load and rolls out otherwise. Where Argo CD or Flux may take a
+    /// rollout back, `Auto` evicts the pod of a `DaemonSet`, too.
     pub method: RestartMethod,
     /// The shortest time between two restarts of one workload, 1m to 7d.
     pub cooldown: DurationText,
@@ -327,6 +328,11 @@ pub struct RestartSpec {
     /// other reasons: a number of at least 1, or a percentage of the replicas (rounded down, at least 1).
     #[schemars(schema_with = "int_or_string")]
     pub max_unavailable: IntOrString,
+    /// Whether a workload with fewer than two replicas may be restarted, `false` by default. With `true` it is rolled
+    /// out if the rollout starts the new pod first; where it does not, only `method: Evict` accepts the gap.
+    pub allow_single_replica: bool,
+    /// Whether pods of a `DaemonSet` may be restarted, `false` by default: no other replica carries the load of a node's own.
+    pub allow_daemon_sets: bool,
     /// Whether a heap profile must be stored first, for a restart destroys the proof. `BestEffort` (the default) tries
     /// once, if the policy has `profiles`; `Required` waits for one until memory is about to run out; `None` does not
     /// try for a restart's sake.
@@ -358,6 +364,8 @@ impl Default for RestartSpec {
             cooldown: "1h".into(),
             max_per_day: 3,
             max_unavailable: IntOrString::Int(1),
+            allow_single_replica: false,
+            allow_daemon_sets: false,
             evidence: EvidenceRule::default(),
             windows: None,
         }

@@ -15,7 +15,7 @@ use crate::{
     api::{ProfileRecord, print_duration},
     args::ExplainArgs,
     decide::{
-        Finding, Observation, Policy, Reading, Verdict,
+        Finding, Observation, Policy, Reading, Standing, Verdict, WorkloadState,
         keepalive::Declaration,
         series::{increase, interval, largest_gap},
         stats::Trend,
@@ -76,8 +76,19 @@ fn text(judged: &Judged, observation: &Observation, finding: &Finding) -> String
         for rung in &case.rungs {
             text += &format!("  {:<8} {}\n", rung.remediation.name(), decision(rung));
         }
+        text += &target.workload.as_ref().and_then(|it| judged.workloads.get(it)).map_or_else(String::new, delivered);
     }
     text + "\n"
+}
+
+/// Who may take a rollout back.
+fn delivered(standing: &Standing) -> String {
+    match standing {
+        Standing::Known(WorkloadState { gitops: Some(by), .. }) => format!(
+            "  {by} delivers the workload and may take a rollout back, which restarts its pods once more; Auto evicts where it can\n"
+        ),
+        Standing::Known(_) | Standing::Unknown(_) => String::new(),
+    }
 }
 
 /// What the newest profile says.

@@ -1,5 +1,7 @@
 //! Judging policies once, as the controller would, and acting on nothing: what `check` and `explain` share.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use kube::Client;
@@ -10,7 +12,7 @@ use super::{
 };
 use crate::{
     args::{BackendArgs, SourceArgs},
-    decide::{Finding, History, Observation, Plan, Policy, assess, plan},
+    decide::{Finding, History, Observation, Plan, Policy, Standing, Workload, assess, plan},
     io::{
         observe::{Eyes, observe, observe_without_cluster, scope_of},
         pods::Owners,
@@ -31,6 +33,8 @@ pub struct Judged {
     pub findings: Vec<Finding>,
     /// What would be done.
     pub plan: Plan,
+    /// How the suspects' workloads stand.
+    pub workloads: BTreeMap<Workload, Standing>,
 }
 
 /// Judges all policies that the arguments mean.
@@ -92,7 +96,7 @@ impl World<'_> {
         let held = history.profiles.iter().filter_map(|it| it.file.clone()).collect();
         let history = History { held, ..history };
         let plan = plan(&policy, &findings, &history, now);
-        Ok(Judged { key: known.key, policy, observations, findings, plan })
+        Ok(Judged { key: known.key, policy, observations, findings, plan, workloads: history.workloads })
     }
 
     async fn scope(&self, known: &Known, namespace: Option<&str>) -> anyhow::Result<Scope> {

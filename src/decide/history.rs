@@ -35,6 +35,8 @@ pub struct History {
     pub profiles: Vec<ProfileRecord>,
     /// The files of profiles that this operator has stored.
     pub held: Held,
+    /// The operator's own namespace, in which nothing is restarted.
+    pub namespace: String,
     /// The operator's pod, as it stands on the profiles that it has stored.
     pub operator: String,
     /// No restart before this time: the operator has just started, or become leader.
@@ -84,7 +86,9 @@ pub struct WorkloadState {
     pub generation: Option<i64>,
     /// Replicas that are wanted.
     pub desired: u32,
-    /// Replicas that are available.
+    /// Replicas that are ready.
+    pub ready: u32,
+    /// Replicas that have been ready for the workload's `minReadySeconds`.
     pub available: u32,
     /// A rollout is in progress, or the controller has not seen the newest generation.
     pub rolling_out: bool,
@@ -92,10 +96,30 @@ pub struct WorkloadState {
     pub surges: bool,
     /// Why a rollout cannot be started (paused, `OnDelete`, a partition), for people.
     pub rollout_blocked: Option<String>,
+    /// When it was restarted last by a time that is written into it, as it stands there.
+    pub restarted_at: Option<String>,
+    /// What takes back what others write into it, if its marks tell: `Argo CD` or `Flux`.
+    pub gitops: Option<&'static str>,
     /// People exempted it with an annotation.
     pub exempt: bool,
-    /// PodDisruptionBudgets that allow no disruption of its pods now.
+    /// PodDisruptionBudgets that forbid to disturb the pod: one that allows nothing now, or all when it is more than one
+    /// that covers the pod.
     pub blocking_budgets: Vec<String>,
+    /// What scales it.
+    pub autoscalers: Vec<Autoscaler>,
+}
+
+/// A `HorizontalPodAutoscaler` of a workload.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Autoscaler {
+    /// Its name.
+    pub name: String,
+    /// The most replicas that it may want.
+    pub max: u32,
+    /// The replicas that it wants now, or has.
+    pub wanted: u32,
+    /// When it changed their number last.
+    pub scaled_at: Option<Timestamp>,
 }
 
 impl History {

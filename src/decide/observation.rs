@@ -90,6 +90,8 @@ pub struct Target {
     pub service: Option<String>,
     /// Whether the pod is running and ready.
     pub ready: bool,
+    /// What says that the pod is not to be disturbed, for people.
+    pub protected: Option<String>,
     /// Whether the pod carries our annotations.
     pub annotated: bool,
     /// What the pod's own annotations say about keepalive.

@@ -1,20 +1,24 @@
 //! What will be done, what a dry run would do, and what is held back and why: one value, computed from findings and
 //! history, that `io::act` carries out to the letter. Cannot fail; every refusal has a name ([`Because`]).
 //!
-//! This file climbs the ladder for each offender. `because` names the refusals, `restart` decides about restarts,
-//! `marks` keeps alerts and annotations.
+//! This file climbs the ladder for each offender. `because` names the refusals, `restart` decides about restarts with
+//! what `workload` says of the workload and `gitops` of its last rollout, `marks` keeps alerts and annotations.
 
 mod because;
+mod gitops;
 mod marks;
 mod restart;
+mod workload;
 
 use std::{cmp::Ordering, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
 pub use because::Because;
+pub use gitops::not_reverted;
 pub use marks::concerns;
-pub use restart::{may_be_disturbed, wish};
+pub use restart::wish;
+pub use workload::may_be_disturbed;
 
 use crate::{
     api::{AlertRecord, AnnotatedWorkload, Mode, Offender, ProfileRecord},

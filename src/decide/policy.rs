@@ -80,6 +80,10 @@ pub struct RestartRule {
     pub max_per_day: u32,
     /// How many pods of a workload may be unavailable, ours included.
     pub max_unavailable: MaxUnavailable,
+    /// Whether the only replica may be restarted.
+    pub allow_single_replica: bool,
+    /// Whether pods of a `DaemonSet` may be restarted.
+    pub allow_daemon_sets: bool,
     /// Whether a profile is stored first.
     pub evidence: EvidenceRule,
     /// When it may be done.
@@ -259,7 +263,17 @@ fn source_names(spec: &SourcesSpec) -> BTreeMap<Signal, String> {
 }
 
 fn restart(spec: &RestartSpec) -> Result<RestartRule, InvalidPolicy> {
-    let RestartSpec { after: after_text, method, cooldown, max_per_day, max_unavailable, evidence, windows } = spec;
+    let RestartSpec {
+        after: after_text,
+        method,
+        cooldown,
+        max_per_day,
+        max_unavailable,
+        allow_single_replica,
+        allow_daemon_sets,
+        evidence,
+        windows,
+    } = spec;
     ensure((1..=100).contains(max_per_day), "remediation.restart.maxPerDay", "must be between 1 and 100")?;
     Ok(RestartRule {
         after: after("remediation.restart.after", after_text)?,
@@ -267,6 +281,8 @@ fn restart(spec: &RestartSpec) -> Result<RestartRule, InvalidPolicy> {
         cooldown: duration("remediation.restart.cooldown", cooldown, MINUTE, 7 * DAY)?,
         max_per_day: *max_per_day,
         max_unavailable: unavailable(max_unavailable)?,
+        allow_single_replica: *allow_single_replica,
+        allow_daemon_sets: *allow_daemon_sets,
         evidence: *evidence,
         windows: Windows::parse(windows.as_deref())?,
     })

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::names::annotations,
-    decide::{Subject, Target, Workload, keepalive::Declaration},
+    decide::{Subject, Target, Workload, keepalive::Declaration, protection},
     signals::Scope,
 };
 
@@ -46,6 +46,7 @@ type SlimPod = Object<PodSpec, PodStatus>;
 struct PodSpec {
     containers: Vec<Container>,
     host_network: bool,
+    priority_class_name: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -197,6 +198,7 @@ fn containers(
         annotation(annotations::KEEPALIVE_CLIENT),
         annotation(annotations::KEEPALIVE_SERVER),
     );
+    let protected = protection(pod.annotations(), pod.spec.priority_class_name.as_deref());
     let target = |container: &Container| {
         let state = status.container_statuses.iter().find(|it| it.name == container.name)?;
         let started = state.state.running.as_ref()?.started_at.as_ref();
@@ -219,6 +221,7 @@ fn containers(
             containers_in_pod: pod.spec.containers.len(),
             service: None,
             ready,
+            protected: protected.clone(),
             annotated: annotation(annotations::POLICY).is_some_and(|it| it == policy),
             keepalive: keepalive.clone(),
         })
@@ -239,7 +242,7 @@ impl Owners {
         owners: Option<&[OwnerReference]>,
     ) -> Result<Option<Workload>, kube::Error> {
         let Some(owner) = controller(owners) else { return Ok(None) };
-        if owner.kind != "ReplicaSet" {
+        if kind(owner) != "ReplicaSet" {
             return Ok(Some(workload(namespace, owner)));
         }
         let known = self.0.lock().ok().and_then(|it| it.get(&owner.uid).cloned());
@@ -272,7 +275,19 @@ pub fn controller(owners: Option<&[OwnerReference]>) -> Option<&OwnerReference> 
 }
 
 fn workload(namespace: &str, owner: &OwnerReference) -> Workload {
-    Workload { namespace: namespace.to_owned(), kind: owner.kind.clone(), name: owner.name.clone() }
+    Workload { namespace: namespace.to_owned(), kind: kind(owner), name: owner.name.clone() }
+}
+
+/// An owner's kind: with its group, as kubectl names it, where it is another one's kind of a name that we know.
+#[must_use]
+pub fn kind(owner: &OwnerReference) -> String {
+    let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+    let ours = match owner.kind.as_str() {
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => "apps",
+        "Rollout" => "argoproj.io",
+        _ => group,
+    };
+    if group == ours { owner.kind.clone() } else { format!("{}.{group}", owner.kind) }
 }
 
 /// The bytes in a Kubernetes quantity, `256Mi` or `1e9`.
@@ -318,6 +333,37 @@ mod tests {
         for text in ["", "0", "many", "-5Mi", "NaN"] {
             assert_eq!(bytes(&Quantity(text.to_owned())), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_kind_of_another_group_is_not_taken_for_the_one_we_know() {
+        let owner = |api: &str, kind: &str| OwnerReference {
+            api_version: api.into(),
+            kind: kind.into(),
+            ..OwnerReference::default()
+        };
+        for (api, name, known) in [
+            ("apps/v1", "StatefulSet", "StatefulSet"),
+            ("apps.kruise.io/v1beta1", "StatefulSet", "StatefulSet.apps.kruise.io"),
+            ("argoproj.io/v1alpha1", "Rollout", "Rollout"),
+            ("rollouts.kruise.io/v1beta1", "Rollout", "Rollout.rollouts.kruise.io"),
+            ("batch/v1", "Job", "Job"),
+            ("v1", "Node", "Node"),
+        ] {
+            assert_eq!(kind(&owner(api, name)), known);
+        }
+    }
+
+    #[test]
+    fn what_others_say_of_a_pod_goes_with_its_containers() {
+        let pod: SlimPod = serde_json::from_value(serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "orders-1"},
+            "spec": {"containers": [{"name": "app"}], "priorityClassName": "system-node-critical"},
+            "status": {"phase": "Running", "containerStatuses": [{"name": "app", "state": {"running": {}}}]}
+        }))
+        .expect("a pod");
+        let targets = containers(&pod, running(&pod).expect("running"), "shop", None, "shop/clients");
+        assert_eq!(targets[0].protected.as_deref(), Some("its priority class is system-node-critical"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Reading back what was done before, and how the suspects' workloads stand: the operator keeps no state of its own.
 //! Reads only. What cannot be read is said so, and allows nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{OptionFuture, join, join_all};
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +13,7 @@ use crate::{
     io::{
         act::SKEW,
         ledger::{self, Page, Unread},
-        workload,
+        workload::{Guards, guards, standing_among},
     },
 };
 
@@ -33,17 +33,29 @@ pub async fn recall(
         .filter(|it| matches!(it.verdict, Verdict::Growing(_)))
         .filter_map(|it| Some((it.target.workload.as_ref()?, it)))
         .collect();
-    let standings = join_all(suspects.iter().map(|(workload, finding)| async move {
-        ((*workload).clone(), workload::standing(client, workload, &finding.target.subject.pod).await)
-    }));
+    let standings = standings(client, &suspects);
     let wanted = policy.restart.is_some() && (!suspects.is_empty() || status.is_some_and(restarted_or_alerted));
     let budget = OptionFuture::from(wanted.then(|| budget(client, namespace, policy.mode)));
     let (standings, budget) = join(standings, budget).await;
     History {
-        workloads: standings.into_iter().collect::<BTreeMap<Workload, Standing>>(),
+        workloads: standings,
+        namespace: namespace.to_owned(),
         budget,
         ..History::from_status(key.to_owned(), status)
     }
+}
+
+/// How the suspects' workloads stand. What guards a namespace is listed once, however many they are.
+async fn standings(client: &Client, suspects: &BTreeMap<&Workload, &Finding>) -> BTreeMap<Workload, Standing> {
+    let namespaces: BTreeSet<&str> = suspects.keys().map(|it| it.namespace.as_str()).collect();
+    let guards = namespaces.into_iter().map(|it| async move { (it, guards(client, it).await) });
+    let guards: BTreeMap<&str, Result<Guards, String>> = join_all(guards).await.into_iter().collect();
+    let standings = suspects.iter().filter_map(|(workload, finding)| {
+        let guards = guards.get(workload.namespace.as_str())?;
+        let pod = &finding.target.subject.pod;
+        Some(async move { ((*workload).clone(), standing_among(client, guards, workload, pod).await) })
+    });
+    join_all(standings).await.into_iter().collect()
 }
 
 /// Restarts are counted in status for a day, even while nobody is suspected.

@@ -50,8 +50,11 @@ pub async fn cleanup(client: &Client) -> Result<Swept, Error> {
 async fn all(reading: &Client, writing: &Client, gone: impl Fn(&str) -> bool) -> Result<Swept, Error> {
     let pods = clear(reading, writing, &ApiResource::erase::<Pod>(&()), &gone).await?;
     let mut swept = Swept { pods: pods.cleared, workloads: 0, failed: pods.failed };
-    for resource in ["Deployment", "StatefulSet", "DaemonSet"].into_iter().filter_map(workload::resource) {
-        let workloads = clear(reading, writing, &resource, &gone).await?;
+    for resource in ["Deployment", "StatefulSet", "DaemonSet", "Rollout"].into_iter().filter_map(workload::resource) {
+        let workloads = match clear(reading, writing, &resource, &gone).await {
+            Err(error) if workload::is_left_out(&resource, &error) => continue,
+            workloads => workloads?,
+        };
         swept.workloads += workloads.cleared;
         swept.failed += workloads.failed;
     }

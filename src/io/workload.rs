@@ -1,24 +1,26 @@
 //! Reads what matters about a workload before one of its pods is disturbed. Nothing is cached: the answer is about
-//! now. Other kinds than Deployment, StatefulSet and DaemonSet are unknown, and what is unknown is not restarted.
+//! now. What is of no kind that we know, or cannot be read, is unknown, and what is unknown is not restarted.
+//!
+//! This file reads. `apps` and `argo` say what the kinds' states mean, `guards` what budgets and autoscalers say.
 
-use std::collections::BTreeMap;
+mod apps;
+mod argo;
+mod guards;
 
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment, StatefulSet},
-        core::v1::{Pod, PodTemplateSpec},
-        policy::v1::PodDisruptionBudget,
+        core::v1::PodTemplateSpec,
     },
-    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{
-    Api, Client, Error, ResourceExt,
-    api::{ApiResource, ListParams},
-    core::{Selector, SelectorExt},
-};
+use kube::{Api, Client, Error, api::ApiResource};
+use serde_json::Value;
+
+pub use guards::{Guards, guards};
 
 use crate::{
-    api::names::annotations::EXEMPT,
+    api::names::{RESTARTED_AT, annotations::EXEMPT},
     decide::{Standing, Workload, WorkloadState},
     io::acting::reason,
 };
@@ -30,329 +32,145 @@ pub fn resource(kind: &str) -> Option<ApiResource> {
         "Deployment" => Some(ApiResource::erase::<Deployment>(&())),
         "StatefulSet" => Some(ApiResource::erase::<StatefulSet>(&())),
         "DaemonSet" => Some(ApiResource::erase::<DaemonSet>(&())),
+        argo::KIND => Some(argo::resource()),
         _ => None,
     }
 }
 
-/// How a workload stands, and which budgets forbid to disturb this pod of it.
+/// Whether a request about this resource failed because Argo Rollouts is not there, or not ours to touch: the chart
+/// grants it only where it is asked for.
+#[must_use]
+pub fn is_left_out(resource: &ApiResource, error: &Error) -> bool {
+    resource.kind == argo::KIND && matches!(error, Error::Api(status) if matches!(status.code, 403 | 404))
+}
+
+/// The time of the restart that an object of this kind carries, as it stands there: kubectl's annotation of the
+/// template, or what Argo Rollouts has for it.
+#[must_use]
+pub fn restarted_at(kind: &str, object: &Value) -> Option<String> {
+    let at = if kind == argo::KIND {
+        object.pointer("/spec/restartAt")
+    } else {
+        object.pointer("/spec/template/metadata/annotations").and_then(|it| it.get(RESTARTED_AT))
+    };
+    at.and_then(Value::as_str).map(str::to_owned)
+}
+
+/// How a workload stands, and what forbids to disturb this pod of it.
 pub async fn standing(client: &Client, workload: &Workload, pod: &str) -> Standing {
-    match read(client, workload, pod).await {
+    let guards = guards(client, &workload.namespace).await;
+    standing_among(client, &guards, workload, pod).await
+}
+
+/// The same with what was read about the namespace before.
+pub async fn standing_among(
+    client: &Client,
+    guards: &Result<Guards, String>,
+    workload: &Workload,
+    pod: &str,
+) -> Standing {
+    match read(client, guards, workload, pod).await {
         Ok(Some(state)) => Standing::Known(state),
         Ok(None) => Standing::Unknown(format!("{} {} does not exist", workload.kind, workload.name)),
         Err(problem) => Standing::Unknown(problem),
     }
 }
 
-async fn read(client: &Client, workload: &Workload, pod: &str) -> Result<Option<WorkloadState>, String> {
+async fn read(
+    client: &Client,
+    guards: &Result<Guards, String>,
+    workload: &Workload,
+    pod: &str,
+) -> Result<Option<WorkloadState>, String> {
     let Workload { namespace, kind, name } = workload;
     let said = |error: Error| reason(&error);
     let state = match kind.as_str() {
-        "Deployment" => Api::namespaced(client.clone(), namespace).get_opt(name).await.map_err(said)?.map(deployment),
-        "StatefulSet" => {
-            Api::namespaced(client.clone(), namespace).get_opt(name).await.map_err(said)?.map(stateful_set)
+        "Deployment" => {
+            Api::namespaced(client.clone(), namespace).get_opt(name).await.map_err(said)?.map(apps::deployment)
         }
-        "DaemonSet" => Api::namespaced(client.clone(), namespace).get_opt(name).await.map_err(said)?.map(daemon_set),
+        "StatefulSet" => {
+            Api::namespaced(client.clone(), namespace).get_opt(name).await.map_err(said)?.map(apps::stateful_set)
+        }
+        "DaemonSet" => {
+            Api::namespaced(client.clone(), namespace).get_opt(name).await.map_err(said)?.map(apps::daemon_set)
+        }
+        argo::KIND => argo::read(client, namespace, name).await?,
         other => return Err(format!("kind {other} is not supported")),
     };
     let Some(state) = state else { return Ok(None) };
-    let blocking_budgets = blocking_budgets(client, namespace, pod).await.map_err(said)?;
-    Ok(Some(WorkloadState { blocking_budgets, ..state }))
+    let guards = guards.as_ref().map_err(Clone::clone)?;
+    let blocking_budgets = guards.blocking(client, namespace, pod).await.map_err(said)?;
+    Ok(Some(WorkloadState { blocking_budgets, autoscalers: guards.of(workload), ..state }))
 }
 
-async fn blocking_budgets(client: &Client, namespace: &str, pod: &str) -> Result<Vec<String>, Error> {
-    let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), namespace);
-    let budgets = budgets.list(&ListParams::default()).await?.items;
-    if budgets.is_empty() {
-        return Ok(Vec::new());
-    }
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let labels = pods.get_metadata(pod).await?.metadata.labels.unwrap_or_default();
-    Ok(blocking(&budgets, &labels))
-}
-
-/// The budgets that forbid to evict a pod with these labels.
-fn blocking(budgets: &[PodDisruptionBudget], labels: &BTreeMap<String, String>) -> Vec<String> {
-    let covering: Vec<&PodDisruptionBudget> = budgets.iter().filter(|it| covers(it, labels)).collect();
-    if covering.len() > 1 {
-        // The eviction API refuses a pod that has more than one, whatever they allow.
-        let names: Vec<String> = covering.iter().map(|it| it.name_any()).collect();
-        return vec![names.join(" and ")];
-    }
-    covering.into_iter().filter(|it| forbids(it)).map(ResourceExt::name_any).collect()
-}
-
-fn covers(budget: &PodDisruptionBudget, labels: &BTreeMap<String, String>) -> bool {
-    let selector = budget.spec.as_ref().and_then(|it| it.selector.clone());
-    // In policy/v1 no selector is no pod, and an empty one is every pod. What cannot be read may cover the pod.
-    selector.is_some_and(|it| Selector::try_from(it).map_or(true, |it| it.matches(labels)))
-}
-
-fn forbids(budget: &PodDisruptionBudget) -> bool {
-    let Some(status) = &budget.status else { return true };
-    status.disruptions_allowed <= 0 || status.observed_generation < budget.metadata.generation
-}
-
-/// What the three kinds have in common.
+/// What the kinds have in common.
 fn common(metadata: &ObjectMeta, template: Option<&PodTemplateSpec>) -> WorkloadState {
-    let is_exempt =
-        |it: &ObjectMeta| it.annotations.as_ref().and_then(|it| it.get(EXEMPT)).is_some_and(|it| it == "true");
+    let template = template.and_then(|it| it.metadata.as_ref());
+    let of = |it: &ObjectMeta, key: &str| it.annotations.as_ref().and_then(|it| it.get(key)).cloned();
+    let is_exempt = |it: &ObjectMeta| of(it, EXEMPT).is_some_and(|it| it == "true");
     WorkloadState {
         uid: metadata.uid.clone().unwrap_or_default(),
         resource_version: metadata.resource_version.clone().unwrap_or_default(),
         generation: metadata.generation,
-        exempt: is_exempt(metadata) || template.and_then(|it| it.metadata.as_ref()).is_some_and(is_exempt),
+        exempt: is_exempt(metadata) || template.is_some_and(is_exempt),
+        restarted_at: template.and_then(|it| of(it, RESTARTED_AT)),
+        gitops: gitops(metadata),
         ..WorkloadState::default()
     }
 }
 
-/// Whether the controller has not yet seen what people wanted last.
-fn unobserved(metadata: &ObjectMeta, observed: Option<i64>) -> bool {
-    observed < metadata.generation
-}
-
-fn count(n: Option<i32>) -> u32 {
-    u32::try_from(n.unwrap_or(0)).unwrap_or(0)
-}
-
-fn deployment(it: Deployment) -> WorkloadState {
-    let (spec, status) = (it.spec.unwrap_or_default(), it.status.unwrap_or_default());
-    // The API server fills in 1 when replicas are not given.
-    let desired = count(spec.replicas.or(Some(1)));
-    let updated = count(status.updated_replicas);
-    let progress = status.conditions.iter().flatten().find(|it| it.type_ == "Progressing");
-    let progressing = progress.is_some_and(|it| {
-        // A paused Deployment is not on its way; what it left half done shows in the numbers.
-        !matches!(it.reason.as_deref(), Some("NewReplicaSetAvailable" | "DeploymentPaused"))
-    });
-    let strategy = spec.strategy.unwrap_or_default();
-    let rolling = strategy.rolling_update.unwrap_or_default();
-    let recreate = strategy.type_.as_deref() == Some("Recreate");
-    let unavailable = of_all(rolling.max_unavailable.as_ref(), desired, Rounding::Down, "25%");
-    let blocked = match () {
-        () if spec.paused == Some(true) => Some("it is paused"),
-        () if recreate => Some("its strategy is Recreate, which stops every pod at once"),
-        () if desired > 1 && unavailable >= desired => Some("its maxUnavailable lets every pod stop at once"),
+/// What keeps the workload as it stands in Git, by the marks that it leaves. Argo CD may use a label that Helm's charts
+/// use as well; then it is the one who wrote it that tells.
+fn gitops(metadata: &ObjectMeta) -> Option<&'static str> {
+    let labelled = |key: &str| metadata.labels.as_ref().is_some_and(|it| it.contains_key(key));
+    let annotated = |key: &str| metadata.annotations.as_ref().is_some_and(|it| it.contains_key(key));
+    let managers = || metadata.managed_fields.iter().flatten().filter_map(|it| it.manager.as_deref());
+    let argo = annotated("argocd.argoproj.io/tracking-id")
+        || labelled("argocd.argoproj.io/instance")
+        || labelled("app.kubernetes.io/instance") && managers().any(|it| it.starts_with("argocd"));
+    let flux = labelled("kustomize.toolkit.fluxcd.io/name") || labelled("helm.toolkit.fluxcd.io/name");
+    match () {
+        () if argo => Some("Argo CD"),
+        () if flux => Some("Flux"),
         () => None,
-    };
-    WorkloadState {
-        desired,
-        available: count(status.available_replicas),
-        rolling_out: unobserved(&it.metadata, status.observed_generation)
-            || updated < desired
-            || count(status.replicas) != updated
-            || progressing,
-        surges: !recreate
-            && of_all(rolling.max_surge.as_ref(), desired, Rounding::Up, "25%") > 0
-            && unavailable < desired,
-        rollout_blocked: blocked.map(str::to_owned),
-        ..common(&it.metadata, Some(&spec.template))
-    }
-}
-
-fn stateful_set(it: StatefulSet) -> WorkloadState {
-    let (spec, status) = (it.spec.unwrap_or_default(), it.status.unwrap_or_default());
-    let desired = count(spec.replicas.or(Some(1)));
-    let strategy = spec.update_strategy.unwrap_or_default();
-    let partition = count(strategy.rolling_update.and_then(|it| it.partition));
-    let on_delete = strategy.type_.as_deref() == Some("OnDelete");
-    let revisions_differ = status.current_revision != status.update_revision;
-    let blocked = match () {
-        () if on_delete => Some("its update strategy is OnDelete".to_owned()),
-        () if partition > 0 => Some(format!("its update strategy has partition {partition}")),
-        () => None,
-    };
-    WorkloadState {
-        desired,
-        available: count(status.available_replicas),
-        // With OnDelete the revisions may differ for good; the numbers tell whether a restart would bring a new one.
-        rolling_out: unobserved(&it.metadata, status.observed_generation)
-            || count(Some(status.replicas)) != desired
-            || count(status.updated_replicas) < desired.saturating_sub(partition)
-            || (blocked.is_none() && revisions_differ),
-        surges: false,
-        rollout_blocked: blocked,
-        ..common(&it.metadata, Some(&spec.template))
-    }
-}
-
-fn daemon_set(it: DaemonSet) -> WorkloadState {
-    let (spec, status) = (it.spec.unwrap_or_default(), it.status.unwrap_or_default());
-    let desired = count(Some(status.desired_number_scheduled));
-    let strategy = spec.update_strategy.unwrap_or_default();
-    let rolling = strategy.rolling_update.unwrap_or_default();
-    let unavailable = of_all(rolling.max_unavailable.as_ref(), desired, Rounding::Up, "1");
-    let blocked = match () {
-        () if strategy.type_.as_deref() == Some("OnDelete") => Some("its update strategy is OnDelete"),
-        () if desired > 1 && unavailable >= desired => Some("its maxUnavailable lets every pod stop at once"),
-        () => None,
-    };
-    WorkloadState {
-        desired,
-        available: count(status.number_available),
-        rolling_out: unobserved(&it.metadata, status.observed_generation)
-            || count(status.updated_number_scheduled) < desired
-            || count(Some(status.current_number_scheduled)) < desired,
-        surges: of_all(rolling.max_surge.as_ref(), desired, Rounding::Up, "0") > 0,
-        rollout_blocked: blocked.map(str::to_owned),
-        ..common(&it.metadata, Some(&spec.template))
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Rounding {
-    Up,
-    Down,
-}
-
-/// A number of pods, or a share of all of them. What cannot be read is none.
-fn of_all(value: Option<&IntOrString>, all: u32, rounding: Rounding, default: &str) -> u32 {
-    let default = IntOrString::String(default.to_owned());
-    match value.unwrap_or(&default) {
-        IntOrString::Int(n) => count(Some(*n)),
-        IntOrString::String(text) => match text.strip_suffix('%') {
-            None => text.parse().unwrap_or(0),
-            Some(percent) => {
-                let pods = u64::from(all) * percent.parse::<u64>().unwrap_or(0);
-                let pods = match rounding {
-                    Rounding::Up => pods.div_ceil(100),
-                    Rounding::Down => pods / 100,
-                };
-                u32::try_from(pods).unwrap_or(u32::MAX)
-            }
-        },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
-    fn deploy(spec: Value, status: Value) -> WorkloadState {
-        let mut object = json!({
-            "metadata": {"name": "orders", "uid": "u", "resourceVersion": "7", "generation": 2},
-            "spec": {"replicas": 3, "selector": {}, "template": {}},
-            "status": {"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3,
-                "conditions": [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]},
-        });
-        merge(&mut object["spec"], spec);
-        merge(&mut object["status"], status);
-        deployment(serde_json::from_value(object).expect("a Deployment"))
-    }
-
-    fn merge(into: &mut Value, from: Value) {
-        let (Some(into), Value::Object(from)) = (into.as_object_mut(), from) else { panic!("two objects") };
-        into.extend(from);
+    fn told_by(metadata: Value) -> Option<&'static str> {
+        gitops(&serde_json::from_value(metadata).expect("metadata"))
     }
 
     #[test]
-    fn a_deployment_at_rest_is_not_rolling_out_and_surges_by_default() {
-        let state = deploy(json!({}), json!({}));
-        assert_eq!((state.desired, state.available), (3, 3));
-        assert!(!state.rolling_out && state.surges && !state.exempt);
-        assert_eq!(state.rollout_blocked, None);
+    fn what_keeps_a_workload_as_it_is_in_git_is_known_by_its_marks() {
+        let label = |key: &str| told_by(json!({"labels": {key: "shop"}}));
+        assert_eq!(told_by(json!({"annotations": {"argocd.argoproj.io/tracking-id": "shop:apps"}})), Some("Argo CD"));
+        assert_eq!(label("argocd.argoproj.io/instance"), Some("Argo CD"));
+        assert_eq!(label("kustomize.toolkit.fluxcd.io/name"), Some("Flux"));
+        assert_eq!(label("helm.toolkit.fluxcd.io/name"), Some("Flux"));
     }
 
     #[test]
-    fn whatever_is_unfinished_about_a_deployment_is_a_rollout_in_progress() {
-        for status in [
-            json!({"observedGeneration": 1}),
-            json!({"updatedReplicas": 2}),
-            json!({"replicas": 4}),
-            json!({"conditions": [{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}]}),
-            json!({"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}),
-        ] {
-            assert!(deploy(json!({}), status.clone()).rolling_out, "{status}");
-        }
-        assert!(deployment(Deployment::default()).rolling_out, "no status says that it is at rest");
-    }
-
-    #[test]
-    fn a_rollout_that_would_stop_every_pod_or_none_is_blocked() {
-        for (spec, word) in [
-            (json!({"paused": true}), "paused"),
-            (json!({"strategy": {"type": "Recreate"}}), "Recreate"),
-            (json!({"strategy": {"rollingUpdate": {"maxUnavailable": "100%"}}}), "maxUnavailable"),
-        ] {
-            let state = deploy(spec, json!({}));
-            assert!(state.rollout_blocked.as_ref().is_some_and(|it| it.contains(word)), "{state:?}");
-        }
-    }
-
-    #[test]
-    fn a_single_replica_surges_only_if_it_may_not_be_unavailable() {
-        let single = |unavailable: Value| {
-            let rolling = json!({"maxSurge": 1, "maxUnavailable": unavailable});
-            deploy(json!({"replicas": 1, "strategy": {"rollingUpdate": rolling}}), json!({})).surges
+    fn a_label_that_charts_use_as_well_tells_only_with_who_wrote_it() {
+        let written_by = |manager: &str| {
+            told_by(json!({"labels": {"app.kubernetes.io/instance": "shop"}, "managedFields": [{"manager": manager}]}))
         };
-        assert!(single(json!("25%")));
-        assert!(single(json!(0)));
-        assert!(!single(json!(1)));
+        assert_eq!(written_by("argocd-controller"), Some("Argo CD"));
+        assert_eq!(written_by("helm"), None);
+        assert_eq!(told_by(json!({})), None);
     }
 
     #[test]
-    fn a_stateful_set_may_be_held_back_by_a_partition_or_by_on_delete() {
-        let set = |strategy: Value, current: &str| {
-            stateful_set(
-                serde_json::from_value(json!({
-                    "metadata": {"generation": 1},
-                    "spec": {"replicas": 2, "selector": {}, "serviceName": "s", "template": {}, "updateStrategy": strategy},
-                    "status": {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2,
-                        "currentRevision": current, "updateRevision": "b"},
-                }))
-                .expect("a StatefulSet"),
-            )
-        };
-        assert!(!set(json!({}), "b").rolling_out);
-        assert!(set(json!({}), "a").rolling_out);
-        assert!(!set(json!({"type": "OnDelete"}), "a").rolling_out);
-        assert!(set(json!({"type": "OnDelete"}), "b").rollout_blocked.is_some());
-        assert!(set(json!({"rollingUpdate": {"partition": 1}}), "b").rollout_blocked.is_some());
-    }
-
-    #[test]
-    fn a_daemon_set_is_rolling_out_until_every_node_has_the_new_pod() {
-        let set = |updated: i32, surge: i32| {
-            daemon_set(
-                serde_json::from_value(json!({
-                    "metadata": {"generation": 1},
-                    "spec": {"selector": {}, "template": {"metadata": {"annotations": {"grpc-hygiene.io/exempt": "true"}}},
-                        "updateStrategy": {"rollingUpdate": {"maxSurge": surge}}},
-                    "status": {"observedGeneration": 1, "desiredNumberScheduled": 2, "currentNumberScheduled": 2,
-                        "numberMisscheduled": 0, "numberReady": 2, "numberAvailable": 2, "updatedNumberScheduled": updated},
-                }))
-                .expect("a DaemonSet"),
-            )
-        };
-        assert!(!set(2, 0).rolling_out && !set(2, 0).surges && set(2, 0).exempt);
-        assert!(set(1, 1).rolling_out && set(1, 1).surges);
-    }
-
-    fn budget(name: &str, selector: &Value, status: &Value) -> PodDisruptionBudget {
-        let object =
-            json!({"metadata": {"name": name, "generation": 2}, "spec": {"selector": selector}, "status": status});
-        serde_json::from_value(object).expect("a budget")
-    }
-
-    fn allowing(n: i32, observed: i64) -> Value {
-        json!({"disruptionsAllowed": n, "observedGeneration": observed, "currentHealthy": 3, "desiredHealthy": 2, "expectedPods": 3})
-    }
-
-    #[test]
-    fn a_budget_blocks_the_pods_it_covers_when_it_allows_nothing_or_is_not_up_to_date() {
-        let labels = BTreeMap::from([("app".to_owned(), "orders".to_owned())]);
-        let orders = json!({"matchLabels": {"app": "orders"}});
-        let names = |budgets: &[PodDisruptionBudget]| blocking(budgets, &labels);
-        assert_eq!(names(&[budget("a", &orders, &allowing(1, 2))]), Vec::<String>::new());
-        assert_eq!(names(&[budget("a", &orders, &allowing(0, 2))]), ["a"]);
-        assert_eq!(names(&[budget("a", &orders, &allowing(1, 1))]), ["a"]);
-        assert_eq!(
-            names(&[budget("a", &json!({"matchLabels": {"app": "users"}}), &allowing(0, 2))]),
-            Vec::<String>::new()
-        );
-        assert_eq!(names(&[budget("a", &json!({}), &allowing(0, 2))]), ["a"]);
-        assert_eq!(names(&[budget("a", &json!(null), &allowing(0, 2))]), Vec::<String>::new());
-        assert_eq!(names(&[budget("a", &orders, &allowing(1, 2)), budget("b", &orders, &allowing(1, 2))]), ["a and b"]);
+    fn the_time_of_a_restart_stands_where_each_kind_has_it() {
+        let annotated =
+            json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: "a"}}}, "restartAt": "b"}});
+        assert_eq!(restarted_at("Deployment", &annotated).as_deref(), Some("a"));
+        assert_eq!(restarted_at("Rollout", &annotated).as_deref(), Some("b"));
+        assert_eq!(restarted_at("Rollout", &json!({"spec": {}})), None);
     }
 }

@@ -26,11 +26,11 @@ pub struct Seen {
     pub generation: Option<i64>,
     /// Whether it is being deleted.
     pub terminating: bool,
-    /// The time of the restart that its template carries.
+    /// The time of the restart that it carries: in its template, or what Argo Rollouts has for that.
     pub restarted_at: Option<String>,
 }
 
-/// The value of the restart annotation that an entry's rollout writes: RFC 3339, whole seconds, as kubectl does.
+/// The time that an entry's rollout writes, as restart annotation or as `restartAt`: RFC 3339, whole seconds, as kubectl does.
 #[must_use]
 pub fn restarted_at(at: Timestamp) -> String {
     format!("{at:.0}")

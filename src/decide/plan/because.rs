@@ -48,8 +48,20 @@ pub enum Because {
     NoWorkload,
     /// People exempted it.
     Exempt,
-    /// A system namespace is never touched.
+    /// A system namespace is never touched, and the operator's own neither.
     SystemNamespace,
+    /// Something on the pod says that it is not to be disturbed.
+    Protected {
+        /// What.
+        by: String,
+    },
+    /// Its owner is of a kind that is not restarted.
+    UnsupportedOwner {
+        /// The kind.
+        kind: String,
+    },
+    /// It belongs to a `DaemonSet`, and the policy does not allow to restart those.
+    DaemonSet,
     /// The workload's state could not be read.
     WorkloadUnknown {
         /// Why.
@@ -71,12 +83,32 @@ pub enum Because {
         /// How many may be unavailable.
         max_unavailable: u32,
     },
-    /// The only replica, and a rollout would stop it before the new one is up.
-    OnlyReplica,
+    /// The only replica.
+    OnlyReplica {
+        /// Whether the policy allows to restart it, so that what forbids it is a rollout that would stop it first.
+        allowed: bool,
+    },
     /// A `PodDisruptionBudget` allows no disruption now.
     DisruptionBudget {
         /// Its name, or what the API server said.
         name: String,
+    },
+    /// More than one `PodDisruptionBudget` covers the pod, so that the API server evicts nothing.
+    DisruptionBudgets {
+        /// Their names.
+        names: String,
+    },
+    /// Its number of replicas was just changed, or cannot grow.
+    Autoscaling {
+        /// The `HorizontalPodAutoscaler`.
+        name: String,
+        /// What speaks against it.
+        why: String,
+    },
+    /// Somebody took the last rollout back, and would take back the next.
+    RestartReverted {
+        /// Who, if the workload's marks tell.
+        by: Option<&'static str>,
     },
     /// People said when restarts may be made, and it is another time.
     OutsideWindow {
@@ -184,12 +216,18 @@ impl Because {
             Self::NoWorkload => "NoWorkload",
             Self::Exempt => "Exempt",
             Self::SystemNamespace => "SystemNamespace",
+            Self::Protected { .. } => "Protected",
+            Self::UnsupportedOwner { .. } => "UnsupportedOwner",
+            Self::DaemonSet => "DaemonSet",
             Self::WorkloadUnknown { .. } => "WorkloadUnknown",
             Self::RolloutInProgress => "RolloutInProgress",
             Self::RolloutBlocked { .. } => "RolloutBlocked",
             Self::TooFewAvailable { .. } => "TooFewAvailable",
-            Self::OnlyReplica => "OnlyReplica",
+            Self::OnlyReplica { .. } => "OnlyReplica",
             Self::DisruptionBudget { .. } => "PodDisruptionBudget",
+            Self::DisruptionBudgets { .. } => "PodDisruptionBudgetMisconfigured",
+            Self::Autoscaling { .. } => "Autoscaling",
+            Self::RestartReverted { .. } => "RestartReverted",
             Self::OutsideWindow { .. } => "OutsideWindow",
             Self::NoEvidence { .. } => "NoEvidence",
             Self::OneAtATime => "OneAtATime",
@@ -239,17 +277,41 @@ impl fmt::Display for Because {
             Self::PodNotReady => f.write_str("the pod is not ready"),
             Self::NoWorkload => f.write_str("the pod has no owner that would replace it"),
             Self::Exempt => f.write_str("exempted by the annotation grpc-hygiene.io/exempt"),
-            Self::SystemNamespace => f.write_str("pods of system namespaces are never restarted"),
+            Self::SystemNamespace => {
+                f.write_str("pods of system namespaces and of the operator's own namespace are never restarted")
+            }
+            Self::Protected { by } => write!(f, "the pod is not to be disturbed: {by}"),
+            Self::UnsupportedOwner { kind } => {
+                write!(f, "its owner is a {kind}, and pods of that kind are never restarted")
+            }
+            Self::DaemonSet => f.write_str(
+                "it belongs to a DaemonSet, and no other replica carries the load of a node's own pod; \
+                 remediation.restart.allowDaemonSets accepts that",
+            ),
             Self::WorkloadUnknown { reason } => write!(f, "the workload could not be read: {reason}"),
             Self::RolloutInProgress => f.write_str("a rollout of the workload is in progress"),
             Self::RolloutBlocked { reason } => write!(f, "the workload cannot be rolled out: {reason}"),
             Self::TooFewAvailable { available, desired, max_unavailable } => {
                 write!(f, "{available} of {desired} pods are available, and maxUnavailable is {max_unavailable}")
             }
-            Self::OnlyReplica => f.write_str(
+            Self::OnlyReplica { allowed: false } => {
+                f.write_str("it is the only replica; add one, or set remediation.restart.allowSingleReplica")
+            }
+            Self::OnlyReplica { allowed: true } => f.write_str(
                 "it is the only replica and a rollout would stop it first; set method: Evict to accept the gap",
             ),
             Self::DisruptionBudget { name } => write!(f, "PodDisruptionBudget {name} allows no disruption now"),
+            Self::DisruptionBudgets { names } => write!(
+                f,
+                "more than one PodDisruptionBudget covers the pod ({names}), and the API server then refuses every eviction"
+            ),
+            Self::Autoscaling { name, why } => write!(f, "HorizontalPodAutoscaler {name} {why}"),
+            Self::RestartReverted { by } => write!(
+                f,
+                "the last rollout was taken back{}, which restarted the pods once more; let it ignore the restart, or set \
+                 method: Evict",
+                by.map_or_else(String::new, |it| format!(", it seems by {it}"))
+            ),
             Self::OutsideWindow { opens, in_time } => outside(f, *opens, *in_time),
             Self::NoEvidence { why } => write!(
                 f,

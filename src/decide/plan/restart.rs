@@ -5,12 +5,17 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Because, Case, Decision, Means, Remediation, Restart, Rung, marks::concerns};
+use super::{
+    Because, Case, Decision, Means, Remediation, Restart, Rung,
+    gitops::not_reverted,
+    marks::concerns,
+    workload::{is_restartable, may_be_disturbed, method},
+};
 use crate::{
-    api::{Mode, RestartMethod},
+    api::Mode,
     decide::{
         Budget, Finding, History, Policy, Standing, Target, Workload, WorkloadState,
-        ledger::{Limits, Rates, Refusal, Wish},
+        ledger::{Ledger, Limits, Rates, Refusal, Wish},
         policy::RestartRule,
         profiles,
         stats::benjamini_hochberg,
@@ -19,14 +24,14 @@ use crate::{
 
 /// The share of restarts that may rest on chance (Benjamini & Hochberg 1995).
 const FALSE_DISCOVERIES: f64 = 0.01;
-/// Namespaces that hold the cluster's own machinery.
-const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+/// How namespaces begin that hold the cluster's own machinery: the prefix is Kubernetes' own.
+const SYSTEM: &str = "kube-";
 
 /// How the offender is restarted now, or why it is not.
 pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Result<Restart, Because> {
     let Means { policy, history, now, .. } = *means;
     about_the_finding(policy, case)?;
-    let workload = about_the_pod(&case.target)?;
+    let workload = about_the_pod(history, &case.target)?;
     // A dry run sends no alert; it says what would follow if it did.
     if policy.mode == Mode::Enforce && !alert_was_sent(history, &case.target) {
         return Err(Because::AlertFirst);
@@ -39,9 +44,13 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
         Some(Standing::Unknown(reason)) => return Err(Because::WorkloadUnknown { reason: reason.clone() }),
         None => return Err(Because::WorkloadUnknown { reason: "it was not looked at".to_owned() }),
     };
-    let how = about_the_workload(rule, workload, state)?;
+    let how = about_the_workload(rule, workload, state, now)?;
     about_the_time(rule, case, now)?;
-    about_the_budget(means, &wish(&history.policy, &case.target, workload, state))?;
+    let ledger = ledger(history)?;
+    if how == Restart::Rollout {
+        not_reverted(ledger, workload, state, now)?;
+    }
+    about_the_budget(means, ledger, &wish(&history.policy, &case.target, workload, state))?;
     // Last, so that nobody is asked for a profile while something else forbids the restart.
     profiles::suffices(policy, rule, case, history)?;
     Ok(how)
@@ -107,11 +116,17 @@ fn about_the_finding(policy: &Policy, case: &Case) -> Result<(), Because> {
     Ok(())
 }
 
-fn about_the_pod(target: &Target) -> Result<&Workload, Because> {
-    if SYSTEM_NAMESPACES.contains(&target.subject.namespace.as_str()) {
+fn about_the_pod<'a>(history: &History, target: &'a Target) -> Result<&'a Workload, Because> {
+    let namespace = &target.subject.namespace;
+    // Nor the operator, and what watches it and stands beside it.
+    if namespace.starts_with(SYSTEM) || *namespace == history.namespace {
         return Err(Because::SystemNamespace);
     }
+    if let Some(by) = &target.protected {
+        return Err(Because::Protected { by: by.clone() });
+    }
     let workload = target.workload.as_ref().ok_or(Because::NoWorkload)?;
+    is_restartable(workload)?;
     if target.ready { Ok(workload) } else { Err(Because::PodNotReady) }
 }
 
@@ -120,44 +135,14 @@ fn alert_was_sent(history: &History, target: &Target) -> bool {
     history.alerts.iter().any(|it| it.delivered && it.ends_at.is_none() && concerns(it, target))
 }
 
-fn about_the_workload(rule: &RestartRule, workload: &Workload, state: &WorkloadState) -> Result<Restart, Because> {
+fn about_the_workload(
+    rule: &RestartRule,
+    workload: &Workload,
+    state: &WorkloadState,
+    now: Timestamp,
+) -> Result<Restart, Because> {
     let how = method(rule.method, workload, state);
-    may_be_disturbed(rule, how, state)?;
-    if how == Restart::Rollout && state.desired < 2 && !state.surges { Err(Because::OnlyReplica) } else { Ok(how) }
-}
-
-/// Whether a workload stands well enough to be disturbed this way. Asked when planning, and again right before acting.
-///
-/// # Errors
-/// It does not, by name.
-pub fn may_be_disturbed(rule: &RestartRule, how: Restart, state: &WorkloadState) -> Result<(), Because> {
-    if state.exempt {
-        return Err(Because::Exempt);
-    }
-    if state.rolling_out {
-        return Err(Because::RolloutInProgress);
-    }
-    if let Some(name) = state.blocking_budgets.first() {
-        return Err(Because::DisruptionBudget { name: name.clone() });
-    }
-    let max_unavailable = rule.max_unavailable.of(state.desired);
-    let unavailable = state.desired.saturating_sub(state.available);
-    match (how, &state.rollout_blocked) {
-        (Restart::Rollout, Some(reason)) => Err(Because::RolloutBlocked { reason: reason.clone() }),
-        // A rollout replaces pods by the workload's own strategy; it must start from a whole workload.
-        (Restart::Rollout, None) if unavailable == 0 => Ok(()),
-        (Restart::Evict, _) if unavailable < max_unavailable => Ok(()),
-        _ => Err(Because::TooFewAvailable { available: state.available, desired: state.desired, max_unavailable }),
-    }
-}
-
-fn method(method: RestartMethod, workload: &Workload, state: &WorkloadState) -> Restart {
-    match method {
-        RestartMethod::Evict => Restart::Evict,
-        // Every node needs its own pod of a DaemonSet: no other replica can carry its load.
-        RestartMethod::Auto if state.desired >= 2 && workload.kind != "DaemonSet" => Restart::Evict,
-        RestartMethod::Auto | RestartMethod::Rollout => Restart::Rollout,
-    }
+    may_be_disturbed(rule, workload, how, state, now).map(|()| how)
 }
 
 /// People said when. That memory runs out before then does not change it, but they are told.
@@ -171,13 +156,16 @@ fn about_the_time(rule: &RestartRule, case: &Case, now: Timestamp) -> Result<(),
     Err(Because::OutsideWindow { opens, in_time })
 }
 
-fn about_the_budget(means: &Means<'_>, wish: &Wish) -> Result<(), Because> {
-    let ledger = match &means.history.budget {
-        Some(Budget::Known(ledger)) => ledger,
-        Some(Budget::Unreadable(reason)) => return Err(Because::Ledger { reason: reason.clone() }),
-        Some(Budget::Skewed { seconds }) => return Err(Because::ClockSkew { seconds: *seconds }),
-        None => return Err(Because::Ledger { reason: "it was not read".to_owned() }),
-    };
+fn ledger(history: &History) -> Result<&Ledger, Because> {
+    match &history.budget {
+        Some(Budget::Known(ledger)) => Ok(ledger),
+        Some(Budget::Unreadable(reason)) => Err(Because::Ledger { reason: reason.clone() }),
+        Some(Budget::Skewed { seconds }) => Err(Because::ClockSkew { seconds: *seconds }),
+        None => Err(Because::Ledger { reason: "it was not read".to_owned() }),
+    }
+}
+
+fn about_the_budget(means: &Means<'_>, ledger: &Ledger, wish: &Wish) -> Result<(), Because> {
     let limits = means.limits.ok_or_else(|| Because::Ledger { reason: "there are no limits".to_owned() })?;
     ledger.allows(wish, limits, means.now).map_err(Because::from)
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+mod gitops;
+mod pods;
 mod windows;
+mod workload;
 
 use super::*;
 use crate::{
@@ -100,7 +103,7 @@ fn firing() -> AlertRecord {
 
 fn world() -> World {
     let findings = vec![finding("a")];
-    let state = WorkloadState { desired: 3, available: 3, surges: true, ..WorkloadState::default() };
+    let state = WorkloadState { desired: 3, ready: 3, available: 3, surges: true, ..WorkloadState::default() };
     World {
         spec: serde_json::json!({"allPods": true, "mode": "Enforce",
             "remediation": {"annotate": {}, "alert": {"after": "2m"}, "restart": {"after": "10m"}}}),
@@ -124,14 +127,24 @@ impl World {
     }
 
     fn restart_of(&self, pod: &str) -> Result<Restart, &'static str> {
+        self.decided(pod).map_err(|because| because.as_ref().map_or("WouldDo", Because::reason))
+    }
+
+    /// How, or why not; `None` is a dry run.
+    fn decided(&self, pod: &str) -> Result<Restart, Option<Because>> {
         let plan = self.plan();
         let case = plan.cases.iter().find(|it| it.target.subject.pod == pod).expect("a case");
         let rung = case.rungs.iter().find(|it| it.remediation == Remediation::Restart).expect("a restart");
         match &rung.decision {
             Decision::Do => Ok(rung.restart.expect("a method")),
-            Decision::WouldDo => Err("WouldDo"),
-            Decision::Withheld(because) => Err(because.reason()),
+            Decision::WouldDo => Err(None),
+            Decision::Withheld(because) => Err(Some(because.clone())),
         }
+    }
+
+    /// A field of `remediation.restart`.
+    fn set(&mut self, field: &str, value: impl Into<serde_json::Value>) {
+        self.spec["remediation"]["restart"][field] = value.into();
     }
 
     fn state(&mut self) -> &mut WorkloadState {
@@ -220,34 +233,6 @@ fn each_doubt_about_the_finding_withholds_the_restart_by_name() {
 }
 
 #[test]
-fn system_namespaces_are_never_touched() {
-    let mut system = world();
-    let mut finding = finding("a");
-    finding.target.subject.namespace = "kube-system".into();
-    system.history.past = BTreeMap::from([past(&finding)]);
-    system.findings = vec![finding];
-    assert_eq!(system.restart_of("a"), Err("SystemNamespace"));
-}
-
-#[test]
-fn each_doubt_about_the_workload_withholds_the_restart_by_name() {
-    let withheld = |change: fn(&mut WorkloadState)| {
-        let mut world = world();
-        change(world.state());
-        world.restart_of("a")
-    };
-    assert_eq!(withheld(|it| it.exempt = true), Err("Exempt"));
-    assert_eq!(withheld(|it| it.rolling_out = true), Err("RolloutInProgress"));
-    assert_eq!(withheld(|it| it.blocking_budgets = vec!["orders".into()]), Err("PodDisruptionBudget"));
-    assert_eq!(withheld(|it| it.available = 2), Err("TooFewAvailable"));
-    let mut unknown = world();
-    unknown.history.workloads.insert(workload(), Standing::Unknown("timeout".into()));
-    assert_eq!(unknown.restart_of("a"), Err("WorkloadUnknown"));
-    unknown.history.workloads.clear();
-    assert_eq!(unknown.restart_of("a"), Err("WorkloadUnknown"));
-}
-
-#[test]
 fn people_hear_of_it_before_it_is_restarted() {
     let mut silent = world();
     silent.history.alerts.clear();
@@ -288,34 +273,6 @@ fn the_ledger_limits_restarts_and_an_unreadable_one_allows_none() {
     assert_eq!(unsettled.restart_of("a"), Err("Ledger"));
     unsettled.history.budget = None;
     assert_eq!(unsettled.restart_of("a"), Err("Ledger"));
-}
-
-#[test]
-fn the_most_urgent_pod_of_a_workload_goes_first_and_alone() {
-    let mut two = world();
-    let mut urgent = finding("b");
-    urgent.evidence.forecast = Some(Forecast { soonest: 60.0, expected: 90.0, latest: 160.0, restart_by: 0.0 });
-    two.history.past.extend([past(&urgent)]);
-    two.findings.push(urgent);
-    assert_eq!(two.restart_of("b"), Ok(Restart::Evict));
-    assert_eq!(two.restart_of("a"), Err("OneAtATime"));
-}
-
-#[test]
-fn the_method_follows_the_replicas_unless_the_policy_chooses() {
-    let mut single = world();
-    (single.state().desired, single.state().available) = (1, 1);
-    assert_eq!(single.restart_of("a"), Ok(Restart::Rollout));
-    single.state().surges = false;
-    assert_eq!(single.restart_of("a"), Err("OnlyReplica"));
-    single.state().surges = true;
-    single.state().rollout_blocked = Some("paused".into());
-    assert_eq!(single.restart_of("a"), Err("RolloutBlocked"));
-    single.spec["remediation"]["restart"]["method"] = "Evict".into();
-    assert_eq!(single.restart_of("a"), Ok(Restart::Evict));
-    let mut chosen = world();
-    chosen.spec["remediation"]["restart"]["method"] = "Rollout".into();
-    assert_eq!(chosen.restart_of("a"), Ok(Restart::Rollout));
 }
 
 #[test]

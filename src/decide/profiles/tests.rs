@@ -84,7 +84,7 @@ fn world(pods: &[&str], evidence: &str) -> World {
     let alert = json!({"namespace": "shop", "workload": workload().reference(), "container": "app",
         "diagnosis": "DialPerCall", "severity": "warning", "summary": "", "startsAt": at(0).to_string(),
         "delivered": true});
-    let state = WorkloadState { desired: 9, available: 9, surges: true, ..WorkloadState::default() };
+    let state = WorkloadState { desired: 9, ready: 9, available: 9, surges: true, ..WorkloadState::default() };
     World {
         policy: policy(spec).expect("valid"),
         findings: pods.iter().map(|it| finding(it, Diagnosis::DialPerCall, 6_700.0)).collect(),

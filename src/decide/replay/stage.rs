@@ -199,8 +199,13 @@ fn standings(findings: &[Finding]) -> BTreeMap<crate::decide::Workload, Standing
     for (workload, _) in pods {
         *standings.entry(workload.clone()).or_default() += 1;
     }
-    let state =
-        |replicas| WorkloadState { desired: replicas, available: replicas, surges: true, ..WorkloadState::default() };
+    let state = |replicas| WorkloadState {
+        desired: replicas,
+        ready: replicas,
+        available: replicas,
+        surges: true,
+        ..WorkloadState::default()
+    };
     standings.into_iter().map(|(workload, replicas)| (workload, Standing::Known(state(replicas)))).collect()
 }
 

@@ -179,7 +179,11 @@ async fn write(
 ) -> Result<(), Error> {
     let Object { resource, namespace, name, uid } = object;
     let api: Api<DynamicObject> = Api::namespaced_with(hands.reading.clone(), namespace, resource);
-    let Some(found) = api.get_metadata_opt(name).await? else { return Ok(()) };
+    let found = match api.get_metadata_opt(name).await {
+        Err(error) if workload::is_left_out(resource, &error) => return Ok(()),
+        found => found?,
+    };
+    let Some(found) = found else { return Ok(()) };
     let found = found.metadata;
     if uid.is_some() && uid.map(str::to_owned) != found.uid {
         return Ok(());

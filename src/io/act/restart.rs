@@ -22,11 +22,11 @@ use crate::{
         Because, Case, Decision, Outcome, Plan, Policy, Remediation, Restart, RestartRule, Standing, Subject, Workload,
         WorkloadState,
         ledger::{Entry, Evidence, Ledger, Limits, Object, State},
-        may_be_disturbed, wish,
+        may_be_disturbed, not_reverted, protection, wish,
     },
     io::{
         acting::{self, Deadline, Refused, because},
-        pods::controller,
+        pods::{controller, kind},
         workload,
     },
 };
@@ -97,7 +97,7 @@ impl Order<'_> {
             Standing::Unknown(reason) => return Err(Because::WorkloadUnknown { reason }),
         };
         self.is_still_owned(&pod, workload, &state.uid).await?;
-        may_be_disturbed(self.rule, self.how, &state)?;
+        may_be_disturbed(self.rule, workload, self.how, &state, self.now)?;
         let object = match self.how {
             Restart::Evict => Object {
                 kind: "Pod".to_owned(),
@@ -120,12 +120,12 @@ impl Order<'_> {
     /// The chain of owners, by UID: a name may have been given to something else.
     async fn is_still_owned(&self, pod: &Pod, workload: &Workload, uid: &str) -> Result<(), Because> {
         let changed = || Because::Changed { what: "the pod's owner".to_owned() };
-        let is = |it: &OwnerReference| it.kind == workload.kind && it.name == workload.name && it.uid == uid;
+        let is = |it: &OwnerReference| kind(it) == workload.kind && it.name == workload.name && it.uid == uid;
         let owner = controller(pod.metadata.owner_references.as_deref()).ok_or_else(changed)?;
         if is(owner) {
             return Ok(());
         }
-        if owner.kind != "ReplicaSet" {
+        if kind(owner) != "ReplicaSet" {
             return Err(changed());
         }
         let sets: Api<ReplicaSet> = Api::namespaced(self.hands.reading.clone(), &workload.namespace);
@@ -147,6 +147,9 @@ impl Order<'_> {
         let wish = wish(self.policy, &self.case.target, workload, state);
         let debited = |ledger: &Ledger, at: Timestamp| {
             self.is_still_fresh(at)?;
+            if self.how == Restart::Rollout {
+                not_reverted(ledger, workload, state, at)?;
+            }
             ledger.allows(&wish, self.limits, at)?;
             let entry = Entry {
                 namespace: wish.namespace.clone(),
@@ -200,6 +203,10 @@ fn is_still_fit(pod: &Pod, subject: &Subject) -> Result<(), Because> {
     }
     if pod.annotations().get(annotations::EXEMPT).is_some_and(|it| it == "true") {
         return Err(Because::Exempt);
+    }
+    let class = pod.spec.as_ref().and_then(|it| it.priority_class_name.as_deref());
+    if let Some(by) = protection(pod.annotations(), class) {
+        return Err(Because::Protected { by });
     }
     let status = pod.status.clone().unwrap_or_default();
     let ready = status.conditions.iter().flatten().any(|it| it.type_ == "Ready" && it.status == "True");

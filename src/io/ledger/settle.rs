@@ -7,12 +7,12 @@ use kube::{
     Api, Client, Error,
     api::{ApiResource, DynamicObject, ObjectMeta, Patch, PatchParams},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tracing::{info, warn};
 
 use super::{Book, read};
 use crate::{
-    api::names::{FIELD_MANAGER, RESTARTED_AT, annotations},
+    api::names::{FIELD_MANAGER, annotations},
     decide::{
         Because,
         ledger::{Entry, Evidence, Object, Seen, conclusion},
@@ -72,9 +72,8 @@ impl Book<'_> {
         }
         let found = api(self.reading, namespace, object).get_opt(&object.name).await?;
         Ok(found.map(|it| {
-            let template = it.data.pointer("/spec/template/metadata/annotations");
-            let restarted_at = template.and_then(|it| it.get(RESTARTED_AT)).and_then(Value::as_str);
-            seen(&it.metadata, restarted_at.map(str::to_owned))
+            let restarted_at = workload::restarted_at(&object.kind, &it.data);
+            seen(&it.metadata, restarted_at)
         }))
     }
 
