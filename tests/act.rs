@@ -5,6 +5,8 @@
 mod alerts;
 #[path = "act/annotate.rs"]
 mod annotate;
+#[path = "act/argo.rs"]
+mod argo;
 #[path = "act/cluster.rs"]
 mod cluster;
 #[path = "act/evict.rs"]

@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::{
     fake::{Answer, Fake, budget_forbids, status},
     world::{
-        BUDGETS, DEPLOYMENT, EVICTION, LEDGER, POD, REPLICA_SET, carry_out, carry_out_at, case, entry, evict_orders,
-        ledger_of, now, plan, shop, states, word, workload, write_ledger,
+        AUTOSCALERS, BUDGETS, DEPLOYMENT, EVICTION, LEDGER, POD, REPLICA_SET, carry_out, carry_out_at, case, entry,
+        evict_orders, ledger_of, now, plan, shop, states, word, workload, write_ledger,
     },
 };
 
@@ -33,8 +33,9 @@ async fn an_eviction_looks_debits_asks_once_and_settles() {
         fake.lines(),
         [
             format!("GET {POD}"),
-            format!("GET {DEPLOYMENT}"),
             format!("GET {BUDGETS}"),
+            format!("GET {AUTOSCALERS}"),
+            format!("GET {DEPLOYMENT}"),
             format!("GET {REPLICA_SET}"),
             format!("GET {LEDGER}"),
             format!("PUT {LEDGER}"),
@@ -226,6 +227,13 @@ async fn whatever_came_up_about_the_pod_withholds_before_anything_is_written() {
         (json!({"metadata": {"uid": "another"}}), "Changed"),
         (json!({"metadata": {"deletionTimestamp": "2026-11-23T09:59:59Z"}}), "Changed"),
         (json!({"metadata": {"annotations": {"grpc-hygiene.io/exempt": "true"}}}), "Exempt"),
+        (json!({"metadata": {"annotations": {"karpenter.sh/do-not-disrupt": "true"}}}), "Protected"),
+        (
+            json!({"metadata": {"annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}}}),
+            "Protected",
+        ),
+        (json!({"metadata": {"annotations": {"descheduler.alpha.kubernetes.io/prefer-no-eviction": ""}}}), "Protected"),
+        (json!({"spec": {"priorityClassName": "system-cluster-critical"}}), "Protected"),
         (json!({"metadata": {"ownerReferences": null}}), "Changed"),
         (json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}), "PodNotReady"),
         (json!({"status": {"phase": "Pending"}}), "PodNotReady"),
@@ -247,6 +255,11 @@ async fn whatever_came_up_about_the_workload_withholds_before_anything_is_writte
         (json!({"metadata": {"generation": 2}}), "RolloutInProgress"),
         (json!({"status": {"updatedReplicas": 2}}), "RolloutInProgress"),
         (json!({"status": {"availableReplicas": 2}}), "TooFewAvailable"),
+        (json!({"status": {"readyReplicas": 2}}), "TooFewAvailable"),
+        (
+            json!({"spec": {"replicas": 1}, "status": {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}}),
+            "OnlyReplica",
+        ),
         (json!({"metadata": {"annotations": {"grpc-hygiene.io/exempt": "true"}}}), "Exempt"),
         (json!({"metadata": {"uid": "another"}}), "Changed"),
     ] {
@@ -275,6 +288,33 @@ async fn a_budget_that_allows_nothing_is_not_even_asked() {
     let fake = shop();
     fake.put(&format!("{BUDGETS}/orders"), budget(1));
     assert_eq!(word(&carry_out(&fake, &evict_orders()).await), "done");
+}
+
+#[tokio::test]
+async fn two_budgets_of_one_pod_and_an_autoscaler_at_work_are_not_even_asked() {
+    let budget = json!({"metadata": {"generation": 1}, "spec": {"selector": {"matchLabels": {"app": "orders"}}}, "status": {
+        "disruptionsAllowed": 1, "observedGeneration": 1, "currentHealthy": 3, "desiredHealthy": 2, "expectedPods": 3}});
+    let fake = shop();
+    fake.put(&format!("{BUDGETS}/a"), budget.clone());
+    fake.put(&format!("{BUDGETS}/b"), budget);
+    let outcomes = carry_out(&fake, &evict_orders()).await;
+    assert_eq!(outcomes[0].result, Err(Because::DisruptionBudgets { names: "a and b".into() }));
+    assert_silence(&fake);
+    let autoscaler = |max: u32, scaled_at: &str| {
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "orders"});
+        json!({"spec": {"maxReplicas": max, "scaleTargetRef": target}, "status": {
+            "currentReplicas": 3, "desiredReplicas": 3, "lastScaleTime": scaled_at}})
+    };
+    for (max, scaled_at, expected) in [
+        (9, "2026-11-23T09:57:01Z", "Autoscaling"),
+        (3, "2026-11-23T09:00:00Z", "Autoscaling"),
+        (9, "2026-11-23T09:57:00Z", "done"),
+    ] {
+        let fake = shop();
+        fake.put(&format!("{AUTOSCALERS}/orders"), autoscaler(max, scaled_at));
+        assert_eq!(word(&carry_out(&fake, &evict_orders()).await), expected, "{max}, {scaled_at}");
+        assert_eq!(fake.writes().is_empty(), expected != "done");
+    }
 }
 
 #[tokio::test]

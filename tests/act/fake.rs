@@ -214,8 +214,16 @@ impl Fake {
 
     fn get(&self, seen: &Seen) -> (u16, Value) {
         let last = seen.path.rsplit('/').next().unwrap_or_default();
-        const COLLECTIONS: [&str; 6] =
-            ["pods", "deployments", "statefulsets", "daemonsets", "replicasets", "poddisruptionbudgets"];
+        const COLLECTIONS: [&str; 8] = [
+            "pods",
+            "deployments",
+            "statefulsets",
+            "daemonsets",
+            "replicasets",
+            "rollouts",
+            "poddisruptionbudgets",
+            "horizontalpodautoscalers",
+        ];
         if COLLECTIONS.contains(&last) {
             return (200, self.list(seen, last));
         }

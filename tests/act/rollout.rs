@@ -1,13 +1,22 @@
 //! Rollouts: one annotation of the template, in the words of kubectl, under the same ledger as evictions.
 
-use grpc_hygiene::decide::{Remediation, Restart, Workload, ledger::State};
+use std::time::Duration;
+
+use grpc_hygiene::{
+    api::WorkloadRef,
+    decide::{
+        Remediation, Restart, Workload,
+        ledger::{Entry, State},
+    },
+};
 use http::Method;
 use serde_json::json;
 
 use crate::{
     fake::Answer,
     world::{
-        BUDGETS, DEPLOYMENT, LEDGER, POD, REPLICA_SET, carry_out, case, ledger_of, owner, plan, shop, states, word,
+        AUTOSCALERS, BUDGETS, DEPLOYMENT, LEDGER, POD, REPLICA_SET, carry_out, case, entry, ledger_of, owner, plan,
+        shop, states, word, write_ledger,
     },
 };
 
@@ -33,8 +42,9 @@ async fn a_rollout_writes_one_annotation_of_this_workload_in_this_version() {
         fake.lines(),
         [
             format!("GET {POD}"),
-            format!("GET {DEPLOYMENT}"),
             format!("GET {BUDGETS}"),
+            format!("GET {AUTOSCALERS}"),
+            format!("GET {DEPLOYMENT}"),
             format!("GET {REPLICA_SET}"),
             format!("GET {LEDGER}"),
             format!("PUT {LEDGER}"),
@@ -56,7 +66,7 @@ async fn a_stateful_set_is_restarted_the_same_way() {
         json!({
             "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"uid": "uid-set", "generation": 1},
             "spec": {"replicas": 2, "selector": {}, "serviceName": "orders", "template": {}},
-            "status": {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2,
+            "status": {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, "readyReplicas": 2,
                 "currentRevision": "a", "updateRevision": "a"},
         }),
     );
@@ -89,4 +99,42 @@ async fn a_paused_workload_is_not_restarted() {
     fake.touch(DEPLOYMENT, &json!({"spec": {"paused": true}}));
     assert_eq!(word(&carry_out(&fake, &roll_out_orders()).await), "RolloutBlocked");
     assert_eq!(fake.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_daemon_set_is_not_restarted_unless_the_policy_says_so() {
+    let fake = shop();
+    fake.put(
+        "/apis/apps/v1/namespaces/shop/daemonsets/orders",
+        json!({
+            "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"uid": "uid-set", "generation": 1},
+            "spec": {"selector": {}, "template": {}},
+            "status": {"observedGeneration": 1, "desiredNumberScheduled": 3, "currentNumberScheduled": 3, "numberReady": 3,
+                "numberAvailable": 3, "updatedNumberScheduled": 3, "numberMisscheduled": 0},
+        }),
+    );
+    fake.touch(POD, &json!({"metadata": {"ownerReferences": [owner("DaemonSet", "orders", "uid-set")]}}));
+    let mut plan = roll_out_orders();
+    plan.cases[0].target.workload =
+        Some(Workload { namespace: "shop".into(), kind: "DaemonSet".into(), name: "orders".into() });
+    assert_eq!(word(&carry_out(&fake, &plan).await), "DaemonSet");
+    assert_eq!(fake.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_rollout_that_somebody_took_back_is_not_made_again_before_and_after_the_plan() {
+    let fake = shop();
+    let taken_back = Entry {
+        workload: WorkloadRef { kind: "Deployment".into(), name: "orders".into() },
+        ..entry(&fake, DEPLOYMENT, State::Confirmed, Duration::from_secs(7_200))
+    };
+    write_ledger(&fake, &[taken_back]);
+    assert_eq!(word(&carry_out(&fake, &roll_out_orders()).await), "RestartReverted");
+    assert_eq!(fake.writes(), Vec::<String>::new());
+    let at = "2026-11-23T08:00:00Z";
+    fake.touch(
+        DEPLOYMENT,
+        &json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": at}}}}}),
+    );
+    assert_eq!(word(&carry_out(&fake, &roll_out_orders()).await), "done");
 }

@@ -60,3 +60,20 @@ async fn a_role_that_may_not_list_the_copies_on_replica_sets_still_removes_the_m
     fake.script(Method::GET, "/replicasets", Answer::Status(code, body));
     assert_eq!(cleanup(&fake.reading()).await.expect("a sweep"), Swept { pods: 0, workloads: 1, failed: 0 });
 }
+
+#[tokio::test]
+async fn rollouts_of_argo_are_swept_too_and_left_out_where_the_kind_is_not_there_or_not_granted() {
+    const ROLLOUT: &str = "/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/orders";
+    let fake = shop();
+    fake.put(ROLLOUT, json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {}}));
+    mark(&fake, ROLLOUT, "shop/clients");
+    for (code, reason) in [(404, "NotFound"), (403, "Forbidden")] {
+        let (code, body) = status(code, reason, "no");
+        fake.script(Method::GET, "/rollouts", Answer::Status(code, body));
+        assert_eq!(cleanup(&fake.reading()).await.expect("a sweep"), Swept::default());
+    }
+    assert_eq!(cleanup(&fake.reading()).await.expect("a sweep"), Swept { pods: 0, workloads: 1, failed: 0 });
+    let (code, body) = status(500, "InternalError", "no");
+    fake.script(Method::GET, "/rollouts", Answer::Status(code, body));
+    assert!(cleanup(&fake.reading()).await.is_err(), "what is broken is not taken for left out");
+}

@@ -30,6 +30,7 @@ pub const EVICTION: &str = "/api/v1/namespaces/shop/pods/orders-1/eviction";
 pub const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/orders";
 pub const REPLICA_SET: &str = "/apis/apps/v1/namespaces/shop/replicasets/orders-7d";
 pub const BUDGETS: &str = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets";
+pub const AUTOSCALERS: &str = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers";
 pub const LEDGER: &str = "/api/v1/namespaces/hygiene/configmaps/grpc-hygiene-ledger";
 
 pub fn now() -> Timestamp {
