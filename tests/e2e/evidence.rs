@@ -49,7 +49,8 @@ async fn the_alert_names_the_lines_and_the_profile_outlives_the_pod() {
     shop.deploy(&clients()).await;
     shop.policy(json!({"mode": "Enforce", "profiles": {"port": "http"}, "remediation": {
         "annotate": {}, "alert": {"after": "0s"},
-        "restart": {"after": "10s", "method": "Evict", "cooldown": "1m", "evidence": "Required"}}}))
+        "restart": {"after": "10s", "method": "Evict", "allowSingleReplica": true, "cooldown": "1m",
+            "evidence": "Required"}}}))
         .await;
 
     for client in clients() {
@@ -92,7 +93,8 @@ async fn without_the_profile_that_is_required_a_restart_waits_for_the_last_momen
     shop.deploy(&[Client::one("orders-leaky", "orders-leaky", "1.45", &["--metrics=middleware"])]).await;
     shop.policy(json!({"mode": "Enforce", "profiles": {"port": 9}, "remediation": {
         "annotate": {}, "alert": {"after": "0s"},
-        "restart": {"after": "10s", "method": "Evict", "cooldown": "1m", "evidence": "Required"}}}))
+        "restart": {"after": "10s", "method": "Evict", "allowSingleReplica": true, "cooldown": "1m",
+            "evidence": "Required"}}}))
         .await;
 
     let held = |it: &GrpcClientPolicyStatus| {

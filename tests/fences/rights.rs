@@ -26,13 +26,14 @@ async fn rules(release: &Release, user: &str, namespace: &str) -> Vec<String> {
 }
 
 /// What the observing account may in the whole cluster.
-const OBSERVES: [&str; 9] = [
+const OBSERVES: [&str; 10] = [
     "create,patch events.k8s.io events",
     "get,list  pods",
     "get,list apps deployments,statefulsets,daemonsets",
     "get,list apps replicasets",
     "get,list,watch grpc-hygiene.io grpcclientpolicies,clustergrpcclientpolicies",
     "list  namespaces",
+    "list autoscaling horizontalpodautoscalers",
     "list discovery.k8s.io endpointslices",
     "list policy poddisruptionbudgets",
     "patch grpc-hygiene.io grpcclientpolicies/status,clustergrpcclientpolicies/status",
