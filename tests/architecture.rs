@@ -111,3 +111,20 @@ fn every_file_says_what_it_is_for_and_stays_short() {
         assert!(text.lines().count() <= 450, "{} has {} lines", path.display(), text.lines().count());
     }
 }
+
+#[test]
+fn every_reason_for_a_refusal_is_explained_to_users_once() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let code = code(&folder.join("src/decide/plan/because.rs"));
+    let reasons: Vec<&str> = code
+        .lines()
+        .filter_map(|it| it.trim().strip_prefix("Self::")?.split_once("=> \"")?.1.strip_suffix("\","))
+        .collect();
+    assert!(reasons.len() > 40, "{reasons:?}");
+    let page = fs::read_to_string(folder.join("docs/safety.md")).expect("the page");
+    for reason in reasons {
+        let row = |it: &&str| it.split(" | ").next().is_some_and(|it| it.contains(&format!("`{reason}`")));
+        let rows = page.lines().filter(|it| it.starts_with("| `")).filter(row).count();
+        assert_eq!(rows, 1, "{reason} in docs/safety.md");
+    }
+}

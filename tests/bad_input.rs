@@ -33,7 +33,7 @@ const OWNER: &str = "kube_pod_owner";
 fn policy(window: &str) -> Policy {
     let spec = serde_json::json!({
         "allPods": true, "window": window, "interval": "10s", "thresholds": {"timeToMemoryLimit": "1h"},
-        "remediation": {"annotate": {}, "alert": {"after": "30s"}, "restart": {"after": "1m"}},
+        "remediation": {"annotate": {}, "alert": {"after": "30s"}, "restart": {"after": "1m", "allowSingleReplica": true}},
     });
     Policy::parse(&serde_json::from_value(spec).expect("a spec")).expect("a policy")
 }

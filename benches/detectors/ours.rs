@@ -25,7 +25,7 @@ impl Ours {
         let spec = json!({
             "allPods": true,
             "mode": "Enforce",
-            "remediation": {"annotate": {}, "alert": {"after": "0s"}, "restart": {"after": "0s"}},
+            "remediation": {"annotate": {}, "alert": {"after": "0s"}, "restart": {"after": "0s", "allowSingleReplica": true}},
         });
         let spec = serde_json::from_value(spec).expect("a spec");
         Self { policy: Policy::parse(&spec).expect("a policy") }

@@ -93,7 +93,7 @@ impl Time {
 fn policy() -> Policy {
     let spec = serde_json::json!({
         "allPods": true, "window": "5m", "interval": "10s",
-        "remediation": {"annotate": {}, "alert": {"after": "0s"}, "restart": {"after": "0s"}},
+        "remediation": {"annotate": {}, "alert": {"after": "0s"}, "restart": {"after": "0s", "allowSingleReplica": true}},
     });
     Policy::parse(&serde_json::from_value(spec).expect("a spec")).expect("a policy")
 }
