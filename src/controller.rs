@@ -226,7 +226,8 @@ async fn judge<K: PolicyResource>(
     let held = if profiled { ctx.camera.held().await } else { Held::new() };
     let operator = ctx.camera.operator().to_owned();
     let (quiet_until, rates) = (Some(ctx.quiet_until), ctx.config.rates.clone());
-    let history = History { quiet_until, rates, held, operator, ..recalled };
+    let generation = resource.meta().generation;
+    let history = History { quiet_until, rates, generation, held, operator, ..recalled };
     let (plan, history) = with_profiles(ctx, policy, &findings, history, now).await;
     let profiles = profiles::remembered(&history, &plan, now);
     let outcomes = match plan.mode {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::{
     api::{AlertRecord, AnnotatedWorkload, GrpcClientPolicyStatus, Offender, ProfileRecord},
     decide::{
-        Subject, Workload,
+        Because, Subject, Workload,
         ledger::{Ledger, Rates},
         profiles::{Held, is_about},
     },
@@ -31,6 +31,10 @@ pub struct History {
     pub rates: Rates,
     /// The suspects' workloads as they stand now.
     pub workloads: BTreeMap<Workload, Standing>,
+    /// The namespaces in which people stopped restarts, and how.
+    pub stopped: BTreeMap<String, Because>,
+    /// The policy's generation that is evaluated.
+    pub generation: Option<i64>,
     /// The profiles that were taken, one of each subject.
     pub profiles: Vec<ProfileRecord>,
     /// The files of profiles that this operator has stored.

@@ -124,6 +124,8 @@ pub struct Cleared {
 pub struct Plan {
     /// The policy, `namespace/name` or `name`.
     pub policy: String,
+    /// The policy's generation that it was made by.
+    pub generation: Option<i64>,
     /// Whether anything may be done at all. A dry run is never handed to `act`.
     pub mode: Mode,
     /// The offenders, the most urgent first.
@@ -165,6 +167,7 @@ pub fn plan(policy: &Policy, findings: &[Finding], history: &History, now: Times
     }
     Plan {
         policy: history.policy.clone(),
+        generation: history.generation,
         mode: policy.mode,
         cleared: marks::cleared(&cases, findings, history),
         annotated: marks::annotated(&cases, findings, history),

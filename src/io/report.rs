@@ -377,6 +377,7 @@ mod tests {
             annotated: vec![],
             alerts: vec![],
             limits: None,
+            generation: None,
         }
     }
 

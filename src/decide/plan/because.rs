@@ -37,6 +37,11 @@ pub enum Because {
     },
     /// The alert has not been sent yet.
     AlertFirst,
+    /// People stopped restarts.
+    Stopped {
+        /// Where.
+        by: String,
+    },
     /// The operator has just started or become leader.
     QuietPeriod {
         /// Until when.
@@ -179,6 +184,7 @@ impl Because {
             Self::NoForecast => "NoForecast",
             Self::LimitFarAway { .. } => "LimitFarAway",
             Self::AlertFirst => "AlertFirst",
+            Self::Stopped { .. } => "Stopped",
             Self::QuietPeriod { .. } => "QuietPeriod",
             Self::PodNotReady => "PodNotReady",
             Self::NoWorkload => "NoWorkload",
@@ -235,6 +241,7 @@ impl fmt::Display for Because {
                 )
             }
             Self::AlertFirst => f.write_str("the alert has not been sent yet"),
+            Self::Stopped { by } => write!(f, "somebody stopped restarts: {by}"),
             Self::QuietPeriod { until } => write!(f, "the operator has just started; restarts may begin at {until:.0}"),
             Self::PodNotReady => f.write_str("the pod is not ready"),
             Self::NoWorkload => f.write_str("the pod has no owner that would replace it"),

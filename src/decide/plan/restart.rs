@@ -27,6 +27,9 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
     let Means { policy, history, now, .. } = *means;
     about_the_finding(policy, case)?;
     let workload = about_the_pod(&case.target)?;
+    if let Some(stopped) = history.stopped.get(&workload.namespace) {
+        return Err(stopped.clone());
+    }
     // A dry run sends no alert; it says what would follow if it did.
     if policy.mode == Mode::Enforce && !alert_was_sent(history, &case.target) {
         return Err(Because::AlertFirst);

@@ -46,6 +46,7 @@ fn plan(mode: Mode, cases: Vec<Case>) -> Plan {
         annotated: vec![],
         alerts: vec![],
         limits: None,
+        generation: None,
     }
 }
 
