@@ -138,6 +138,8 @@ pub fn plan(cases: Vec<Case>) -> Plan {
         alerts: Vec::new(),
         limits: Some(limits()),
         generation: Some(1),
+        storm: None,
+        exceeded: Vec::new(),
     }
 }
 

@@ -55,6 +55,8 @@ pub enum Because {
     Exempt,
     /// A system namespace is never touched.
     SystemNamespace,
+    /// The administrator allows restarts in other namespaces only.
+    NamespaceNotAllowed,
     /// The workload's state could not be read.
     WorkloadUnknown {
         /// Why.
@@ -190,6 +192,7 @@ impl Because {
             Self::NoWorkload => "NoWorkload",
             Self::Exempt => "Exempt",
             Self::SystemNamespace => "SystemNamespace",
+            Self::NamespaceNotAllowed => "NamespaceNotAllowed",
             Self::WorkloadUnknown { .. } => "WorkloadUnknown",
             Self::RolloutInProgress => "RolloutInProgress",
             Self::RolloutBlocked { .. } => "RolloutBlocked",
@@ -246,6 +249,9 @@ impl fmt::Display for Because {
             Self::PodNotReady => f.write_str("the pod is not ready"),
             Self::NoWorkload => f.write_str("the pod has no owner that would replace it"),
             Self::Exempt => f.write_str("exempted by the annotation grpc-hygiene.io/exempt"),
+            Self::NamespaceNotAllowed => {
+                f.write_str("the administrator's limits.namespaces allow no restarts in this namespace")
+            }
             Self::SystemNamespace => f.write_str("pods of system namespaces are never restarted"),
             Self::WorkloadUnknown { reason } => write!(f, "the workload could not be read: {reason}"),
             Self::RolloutInProgress => f.write_str("a rollout of the workload is in progress"),
