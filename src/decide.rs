@@ -24,6 +24,7 @@ pub mod looks;
 pub mod notation;
 pub mod observation;
 pub mod oom;
+pub mod overlap;
 mod plan;
 pub mod policy;
 pub mod profiles;

@@ -10,6 +10,7 @@ use crate::{
     decide::{
         Because, Guard, Subject, Why, Workload,
         ledger::Ledger,
+        overlap::Rival,
         profiles::{Held, is_about},
     },
 };
@@ -31,6 +32,8 @@ pub struct History {
     pub guard: Guard,
     /// The fields of the policy that went beyond them.
     pub exceeded: Vec<&'static str>,
+    /// The other policies that restart.
+    pub rivals: Vec<Rival>,
     /// Containers that had no data at the last evaluation.
     pub missing: usize,
     /// The suspects' workloads as they stand now.

@@ -20,7 +20,7 @@ use crate::{
     api::{AlertRecord, AnnotatedWorkload, Mode, Offender, ProfileRecord},
     decide::{
         Confidence, Diagnosis, Evidence, Finding, Growth, History, Past, Policy, Strength, Subject, Target, Verdict,
-        Workload, ledger::Limits, looks::Looks, scales::look_distance, storm::storm,
+        Workload, ledger::Limits, looks::Looks, overlap::overlapping, scales::look_distance, storm::storm,
     },
 };
 
@@ -138,6 +138,8 @@ pub struct Plan {
     pub alerts: Vec<AlertRecord>,
     /// The fields of the policy that went beyond the administrator's bounds, and were cut down.
     pub exceeded: Vec<&'static str>,
+    /// Other policies that restart some of the same pods: the strictest holds.
+    pub overlaps: Vec<String>,
     /// What is seen of a storm, for people.
     pub storm: Option<String>,
     /// What the restarts may spend. `None`: the policy restarts nobody.
@@ -158,7 +160,11 @@ pub struct Outcome {
 /// Decides. Total: whatever is missing or doubtful withholds, by name.
 #[must_use]
 pub fn plan(policy: &Policy, findings: &[Finding], history: &History, now: Timestamp) -> Plan {
-    let limits = policy.restart.as_ref().map(|rule| restart::limits(rule, findings, &history.guard.rates));
+    let overlapping = overlapping(&history.rivals, findings);
+    let limits = policy.restart.as_ref().map(|rule| {
+        let own = restart::limits(rule, findings, &history.guard.rates);
+        overlapping.iter().fold(own, |limits, it| it.tighten(limits))
+    });
     let means = Means { policy, history, limits: limits.as_ref(), now };
     let mut cases: Vec<Case> = findings.iter().filter_map(|it| case(&means, it)).collect();
     cases.sort_by(most_urgent_first);
@@ -184,6 +190,7 @@ pub fn plan(policy: &Policy, findings: &[Finding], history: &History, now: Times
         limits,
         storm,
         exceeded: history.exceeded.clone(),
+        overlaps: overlapping.into_iter().map(|it| it.policy.clone()).collect(),
     }
 }
 

@@ -363,6 +363,9 @@ fn ready(findings: &[Finding], plan: &Plan, reachable: &State) -> State {
     if !plan.exceeded.is_empty() {
         message += &format!("; the operator's limits hold instead of {}", plan.exceeded.join(", "));
     }
+    if !plan.overlaps.is_empty() {
+        message += &format!("; {} may restart some of the same pods: the strictest holds", plan.overlaps.join(", "));
+    }
     ("True", reasons::SUCCEEDED, message)
 }
 

@@ -379,6 +379,7 @@ mod tests {
             limits: None,
             storm: None,
             exceeded: vec![],
+            overlaps: vec![],
             generation: None,
         }
     }

@@ -140,6 +140,7 @@ pub fn plan(cases: Vec<Case>) -> Plan {
         generation: Some(1),
         storm: None,
         exceeded: Vec::new(),
+        overlaps: Vec::new(),
     }
 }
 

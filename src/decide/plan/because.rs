@@ -97,6 +97,13 @@ pub enum Because {
         /// Why not.
         why: String,
     },
+    /// Another policy that may restart the same pod is stricter.
+    Overlap {
+        /// Which, `namespace/name` or `name`.
+        policy: String,
+        /// What it says.
+        because: Box<Because>,
+    },
     /// Another pod of the workload goes first.
     OneAtATime,
     /// The last restart of the workload is too recent.
@@ -201,6 +208,7 @@ impl Because {
             Self::DisruptionBudget { .. } => "PodDisruptionBudget",
             Self::OutsideWindow { .. } => "OutsideWindow",
             Self::NoEvidence { .. } => "NoEvidence",
+            Self::Overlap { because, .. } => because.reason(),
             Self::OneAtATime => "OneAtATime",
             Self::Cooldown { .. } => "Cooldown",
             Self::DailyLimit { .. } => "DailyLimit",
@@ -268,6 +276,7 @@ impl fmt::Display for Because {
                 f,
                 "no heap profile is stored that names the lines; the restart waits for one until memory is about to run out: {why}"
             ),
+            Self::Overlap { policy, because } => write!(f, "policy {policy}, which selects the pod too: {because}"),
             Self::OneAtATime => f.write_str("another pod of the workload goes first"),
             Self::Cooldown { until } => {
                 write!(f, "the workload was restarted recently; the cooldown ends at {until:.0}")

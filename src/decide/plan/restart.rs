@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Because, Case, Decision, Means, Remediation, Restart, Rung, marks::concerns};
+use super::{Because, Case, Decision, Means, Remediation, Restart, Rung, marks::concerns, waited};
 use crate::{
     api::{Mode, RestartMethod},
     decide::{
@@ -49,9 +49,27 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
     about_the_time(&history.guard.windows, case, now)?;
     about_the_time(&rule.windows, case, now)?;
     about_the_budget(means, &wish(&history.policy, &case.target, workload, state))?;
+    for rival in history.rivals.iter().filter(|it| it.selects(&case.target.subject)) {
+        let object = |because| Because::Overlap { policy: rival.policy.clone(), because: Box::new(because) };
+        also_by(means, &rival.rule, case, how, state).map_err(object)?;
+    }
     // Last, so that nobody is asked for a profile while something else forbids the restart.
     profiles::suffices(policy, rule, case, history)?;
     Ok(how)
+}
+
+/// What another policy that restarts the same pod asks for, besides its limits, which hold already.
+fn also_by(
+    means: &Means<'_>,
+    rule: &RestartRule,
+    case: &Case,
+    how: Restart,
+    state: &WorkloadState,
+) -> Result<(), Because> {
+    waited(case.since, rule.after, means.now)?;
+    may_be_disturbed(rule, how, state)?;
+    about_the_time(&rule.windows, case, means.now)?;
+    profiles::suffices(means.policy, rule, case, means.history)
 }
 
 /// Of many candidates a share may look sure by chance: those stand that hold at a false discovery rate of 1 % among all

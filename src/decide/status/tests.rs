@@ -48,6 +48,7 @@ fn plan(mode: Mode, cases: Vec<Case>) -> Plan {
         limits: None,
         storm: None,
         exceeded: vec![],
+        overlaps: vec![],
         generation: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::decide::{Windows, storm::StormRule};
+use crate::decide::{Windows, overlap::Rival, storm::StormRule};
 
 /// Three more workloads of the namespace, whose pods offend since `at(since)`.
 fn struck(since: i64) -> World {
@@ -91,4 +91,46 @@ fn where_somebody_stopped_restarts_it_is_said_so() {
     let mut stopped = world();
     stopped.history.stopped.insert("shop".into(), Because::Stopped { by: "namespace shop".into() });
     assert_eq!(stopped.restart_of("a"), Err("Stopped"));
+}
+
+/// The world with another policy that restarts the pod.
+fn contested(restart: &serde_json::Value) -> World {
+    let mut world = world();
+    let rules =
+        serde_json::json!({"allPods": true, "mode": "Enforce", "remediation": {"alert": {}, "restart": restart}});
+    let rules: PolicyRules = serde_json::from_value(rules).expect("a spec");
+    let rule = Policy::parse(&rules).expect("valid").restart.expect("a rule");
+    world.history.rivals = vec![Rival::new("all-shops", &rule, &world.findings)];
+    world
+}
+
+#[test]
+fn of_two_policies_that_restart_a_pod_the_strictest_holds() {
+    assert_eq!(contested(&serde_json::json!({})).restart_of("a"), Ok(Restart::Evict));
+    let mut recent = contested(&serde_json::json!({"cooldown": "6h"}));
+    recent.spend("x", at(-7_200), true);
+    assert_eq!(recent.restart_of("a"), Err("Cooldown"));
+    let mut often = contested(&serde_json::json!({"maxPerDay": 1}));
+    often.spend("x", at(-7_200), true);
+    assert_eq!(often.restart_of("a"), Err("DailyLimit"));
+    for (stricter, reason) in [
+        (serde_json::json!({"after": "2h"}), "TooSoon"),
+        (serde_json::json!({"windows": [{"from": "22:00", "to": "04:00"}]}), "OutsideWindow"),
+    ] {
+        let contested = contested(&stricter);
+        assert_eq!(contested.restart_of("a"), Err(reason));
+        let rung = contested.plan().cases[0].rungs[2].clone();
+        let Decision::Withheld(because) = rung.decision else { panic!("{rung:?}") };
+        assert!(because.to_string().starts_with("policy all-shops, which selects the pod too: "), "{because}");
+    }
+}
+
+#[test]
+fn policies_that_share_pods_say_so_and_others_do_not() {
+    let mut shared = contested(&serde_json::json!({"cooldown": "6h"}));
+    assert_eq!(shared.plan().overlaps, ["all-shops"]);
+    shared.history.rivals[0].pods = std::sync::Arc::default();
+    assert_eq!(shared.plan().overlaps, Vec::<String>::new());
+    shared.spend("x", at(-7_200), true);
+    assert_eq!(shared.restart_of("a"), Ok(Restart::Evict), "its limits are not ours");
 }
