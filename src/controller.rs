@@ -5,9 +5,9 @@
 //! `grpc-hygiene.io/requestedAt`, does, and the clock.
 
 use std::{
-    collections::hash_map::DefaultHasher,
+    collections::{BTreeMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -30,7 +30,9 @@ use tracing::{Instrument, debug, error, info_span, warn};
 use crate::{
     api::{GrpcClientPolicyStatus, Mode, PolicyResource, ProfileRecord, Reach, names::annotations},
     decide::{
-        Budget, Finding, History, Observation, Observed, Outcome, Plan, Policy, QueryFailure, assess, plan,
+        Budget, Finding, History, Observation, Observed, Outcome, Plan, Policy, QueryFailure, assess,
+        overlap::Rival,
+        plan,
         profiles::{self, Held},
         status,
     },
@@ -76,6 +78,26 @@ pub struct Context {
     pub namespace: String,
     /// No restart before this time.
     pub quiet_until: Timestamp,
+    /// The policies that restart, as each was evaluated last.
+    pub rivals: Mutex<BTreeMap<String, Rival>>,
+}
+
+impl Context {
+    /// Remembers what a policy restarts, or that it restarts nobody, and tells what the others do.
+    fn rivals(&self, policy: &str, own: Option<Rival>) -> Vec<Rival> {
+        let mut all = self.rivals.lock().unwrap_or_else(PoisonError::into_inner);
+        match own {
+            Some(own) => all.insert(policy.to_owned(), own),
+            None => all.remove(policy),
+        };
+        all.values().filter(|it| it.policy != policy).cloned().collect()
+    }
+
+    /// Forgets a policy that is gone or suspended.
+    pub fn forget(&self, policy: &str) {
+        self.rivals(policy, None);
+        self.metrics.forget(policy);
+    }
 }
 
 /// Why an evaluation could not be finished. What can be said about it is in the status already.
@@ -165,18 +187,21 @@ async fn evaluate<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Acti
         Ok(policy) => policy,
         Err(invalid) => {
             warn!(%invalid, "the policy cannot work");
+            ctx.rivals(&resource.key(), None);
             write(ctx, resource, before, &Observed::Invalid(invalid.to_string())).await?;
             return Ok(Action::await_change());
         }
     };
+    let exceeded = ctx.config.guard.exceeded_by(&policy);
+    let policy = ctx.config.guard.bound(policy);
     if policy.suspend {
         ctx.hands.alerts.set(&resource.key(), Vec::new());
-        ctx.metrics.forget(&resource.key());
+        ctx.forget(&resource.key());
         write(ctx, resource, before, &Observed::Suspended).await?;
         return Ok(Action::await_change());
     }
     let (now, started) = (Timestamp::now(), Instant::now());
-    let result = match judge(resource, &policy, before, ctx, now).await {
+    let result = match judge(resource, &policy, exceeded, before, ctx, now).await {
         Ok(judged) => {
             finish(resource, &policy, before, &judged, ctx).await?;
             "success"
@@ -211,6 +236,7 @@ struct Judged {
 async fn judge<K: PolicyResource>(
     resource: &K,
     policy: &Policy,
+    exceeded: Vec<&'static str>,
     before: Option<&GrpcClientPolicyStatus>,
     ctx: &Context,
     now: Timestamp,
@@ -225,8 +251,11 @@ async fn judge<K: PolicyResource>(
     let profiled = policy.profiles.is_some() || !recalled.profiles.is_empty();
     let held = if profiled { ctx.camera.held().await } else { Held::new() };
     let operator = ctx.camera.operator().to_owned();
-    let (quiet_until, rates) = (Some(ctx.quiet_until), ctx.config.rates.clone());
-    let history = History { quiet_until, rates, held, operator, ..recalled };
+    let (quiet_until, guard) = (Some(ctx.quiet_until), ctx.config.guard.clone());
+    let (key, generation) = (resource.key(), resource.meta().generation);
+    let restarts = policy.restart.as_ref().filter(|_| policy.mode == Mode::Enforce);
+    let rivals = ctx.rivals(&key, restarts.map(|rule| Rival::new(&key, rule, &findings)));
+    let history = History { quiet_until, guard, exceeded, rivals, generation, held, operator, ..recalled };
     let (plan, history) = with_profiles(ctx, policy, &findings, history, now).await;
     let profiles = profiles::remembered(&history, &plan, now);
     let outcomes = match plan.mode {

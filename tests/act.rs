@@ -21,6 +21,8 @@ mod real;
 mod rollout;
 #[path = "act/settle.rs"]
 mod settle;
+#[path = "act/stopped.rs"]
+mod stopped;
 #[path = "act/sweep.rs"]
 mod sweep;
 #[path = "act/world.rs"]

@@ -1,6 +1,9 @@
 //! `grpc-hygiene run`: the operator. Puts the parts together, waits for the lease, works, and stops in order.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex},
+};
 
 use anyhow::{Context as _, bail};
 use jiff::{SignedDuration, Timestamp};
@@ -131,6 +134,7 @@ async fn work(parts: Parts) {
     let ctx = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
         quiet_until: Timestamp::now().saturating_add(quiet).unwrap_or(Timestamp::MAX),
+        rivals: Mutex::default(),
         client,
         prometheus,
         config,
@@ -157,7 +161,7 @@ async fn work(parts: Parts) {
 /// What a deleted policy leaves behind is removed: its metrics, its annotations; its alerts run out by themselves.
 async fn forget(ctx: &Context, policy: &str) {
     info!(policy, "deleted");
-    ctx.metrics.forget(policy);
+    ctx.forget(policy);
     ctx.hands.alerts.set(policy, Vec::new());
     match sweep::sweep(&ctx.hands, |it| it == policy).await {
         Ok(swept) => info!(policy, ?swept, "annotations removed"),

@@ -377,6 +377,10 @@ mod tests {
             annotated: vec![],
             alerts: vec![],
             limits: None,
+            storm: None,
+            exceeded: vec![],
+            overlaps: vec![],
+            generation: None,
         }
     }
 

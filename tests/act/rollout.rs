@@ -15,8 +15,8 @@ use serde_json::json;
 use crate::{
     fake::Answer,
     world::{
-        AUTOSCALERS, BUDGETS, DEPLOYMENT, LEDGER, POD, REPLICA_SET, carry_out, case, entry, ledger_of, owner, plan,
-        shop, states, word, write_ledger,
+        AUTOSCALERS, BUDGETS, DEPLOYMENT, LEDGER, NAMESPACE, POD, POLICY, REPLICA_SET, SWITCH, carry_out, case, entry,
+        ledger_of, owner, plan, shop, states, word, write_ledger,
     },
 };
 
@@ -41,6 +41,9 @@ async fn a_rollout_writes_one_annotation_of_this_workload_in_this_version() {
     assert_eq!(
         fake.lines(),
         [
+            format!("GET {SWITCH}"),
+            format!("GET {POLICY}"),
+            format!("GET {NAMESPACE}"),
             format!("GET {POD}"),
             format!("GET {BUDGETS}"),
             format!("GET {AUTOSCALERS}"),

@@ -126,8 +126,9 @@ fn used() -> Vec<Right> {
             namespace: named(&event["objectRef"]["namespace"]),
             name: None,
         };
-        // Of all objects only the lease is granted by its name.
-        let name = if right.resource == "leases" { named(&event["objectRef"]["name"]) } else { None };
+        // Of all objects only those of the operator's own are granted by their names.
+        let by_name = ["leases", "configmaps"].contains(&right.resource.as_str());
+        let name = if by_name { named(&event["objectRef"]["name"]) } else { None };
         note(Right { name, ..right });
     }
     used

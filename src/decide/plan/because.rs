@@ -37,6 +37,11 @@ pub enum Because {
     },
     /// The alert has not been sent yet.
     AlertFirst,
+    /// People stopped restarts.
+    Stopped {
+        /// Where.
+        by: String,
+    },
     /// The operator has just started or become leader.
     QuietPeriod {
         /// Until when.
@@ -62,6 +67,8 @@ pub enum Because {
     },
     /// It belongs to a `DaemonSet`, and the policy does not allow to restart those.
     DaemonSet,
+    /// The administrator allows restarts in other namespaces only.
+    NamespaceNotAllowed,
     /// The workload's state could not be read.
     WorkloadUnknown {
         /// Why.
@@ -121,6 +128,13 @@ pub enum Because {
     NoEvidence {
         /// Why not.
         why: String,
+    },
+    /// Another policy that may restart the same pod is stricter.
+    Overlap {
+        /// Which, `namespace/name` or `name`.
+        policy: String,
+        /// What it says.
+        because: Box<Because>,
     },
     /// Another pod of the workload goes first.
     OneAtATime,
@@ -211,6 +225,7 @@ impl Because {
             Self::NoForecast => "NoForecast",
             Self::LimitFarAway { .. } => "LimitFarAway",
             Self::AlertFirst => "AlertFirst",
+            Self::Stopped { .. } => "Stopped",
             Self::QuietPeriod { .. } => "QuietPeriod",
             Self::PodNotReady => "PodNotReady",
             Self::NoWorkload => "NoWorkload",
@@ -219,6 +234,7 @@ impl Because {
             Self::Protected { .. } => "Protected",
             Self::UnsupportedOwner { .. } => "UnsupportedOwner",
             Self::DaemonSet => "DaemonSet",
+            Self::NamespaceNotAllowed => "NamespaceNotAllowed",
             Self::WorkloadUnknown { .. } => "WorkloadUnknown",
             Self::RolloutInProgress => "RolloutInProgress",
             Self::RolloutBlocked { .. } => "RolloutBlocked",
@@ -230,6 +246,7 @@ impl Because {
             Self::RestartReverted { .. } => "RestartReverted",
             Self::OutsideWindow { .. } => "OutsideWindow",
             Self::NoEvidence { .. } => "NoEvidence",
+            Self::Overlap { because, .. } => because.reason(),
             Self::OneAtATime => "OneAtATime",
             Self::Cooldown { .. } => "Cooldown",
             Self::DailyLimit { .. } => "DailyLimit",
@@ -273,6 +290,7 @@ impl fmt::Display for Because {
                 )
             }
             Self::AlertFirst => f.write_str("the alert has not been sent yet"),
+            Self::Stopped { by } => write!(f, "somebody stopped restarts: {by}"),
             Self::QuietPeriod { until } => write!(f, "the operator has just started; restarts may begin at {until:.0}"),
             Self::PodNotReady => f.write_str("the pod is not ready"),
             Self::NoWorkload => f.write_str("the pod has no owner that would replace it"),
@@ -288,6 +306,9 @@ impl fmt::Display for Because {
                 "it belongs to a DaemonSet, and no other replica carries the load of a node's own pod; \
                  remediation.restart.allowDaemonSets accepts that",
             ),
+            Self::NamespaceNotAllowed => {
+                f.write_str("the administrator's limits.namespaces allow no restarts in this namespace")
+            }
             Self::WorkloadUnknown { reason } => write!(f, "the workload could not be read: {reason}"),
             Self::RolloutInProgress => f.write_str("a rollout of the workload is in progress"),
             Self::RolloutBlocked { reason } => write!(f, "the workload cannot be rolled out: {reason}"),
@@ -317,6 +338,7 @@ impl fmt::Display for Because {
                 f,
                 "no heap profile is stored that names the lines; the restart waits for one until memory is about to run out: {why}"
             ),
+            Self::Overlap { policy, because } => write!(f, "policy {policy}, which selects the pod too: {because}"),
             Self::OneAtATime => f.write_str("another pod of the workload goes first"),
             Self::Cooldown { until } => {
                 write!(f, "the workload was restarted recently; the cooldown ends at {until:.0}")

@@ -9,12 +9,13 @@ use super::{
     Because, Case, Decision, Means, Remediation, Restart, Rung,
     gitops::not_reverted,
     marks::concerns,
+    waited,
     workload::{is_restartable, may_be_disturbed, method},
 };
 use crate::{
     api::Mode,
     decide::{
-        Budget, Finding, History, Policy, Standing, Target, Workload, WorkloadState,
+        Budget, Finding, History, Policy, Standing, Target, Windows, Workload, WorkloadState,
         ledger::{Ledger, Limits, Rates, Refusal, Wish},
         policy::RestartRule,
         profiles,
@@ -32,6 +33,9 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
     let Means { policy, history, now, .. } = *means;
     about_the_finding(policy, case)?;
     let workload = about_the_pod(history, &case.target)?;
+    if let Some(stopped) = history.stopped.get(&workload.namespace) {
+        return Err(stopped.clone());
+    }
     // A dry run sends no alert; it says what would follow if it did.
     if policy.mode == Mode::Enforce && !alert_was_sent(history, &case.target) {
         return Err(Because::AlertFirst);
@@ -45,15 +49,38 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
         None => return Err(Because::WorkloadUnknown { reason: "it was not looked at".to_owned() }),
     };
     let how = about_the_workload(rule, workload, state, now)?;
-    about_the_time(rule, case, now)?;
+    if !history.guard.allows_in(&workload.namespace) {
+        return Err(Because::NamespaceNotAllowed);
+    }
+    about_the_time(&history.guard.windows, case, now)?;
+    about_the_time(&rule.windows, case, now)?;
     let ledger = ledger(history)?;
     if how == Restart::Rollout {
         not_reverted(ledger, workload, state, now)?;
     }
     about_the_budget(means, ledger, &wish(&history.policy, &case.target, workload, state))?;
+    for rival in history.rivals.iter().filter(|it| it.selects(&case.target.subject)) {
+        let object = |because| Because::Overlap { policy: rival.policy.clone(), because: Box::new(because) };
+        also_by(means, &rival.rule, case, workload, how, state).map_err(object)?;
+    }
     // Last, so that nobody is asked for a profile while something else forbids the restart.
     profiles::suffices(policy, rule, case, history)?;
     Ok(how)
+}
+
+/// What another policy that restarts the same pod asks for, besides its limits, which hold already.
+fn also_by(
+    means: &Means<'_>,
+    rule: &RestartRule,
+    case: &Case,
+    workload: &Workload,
+    how: Restart,
+    state: &WorkloadState,
+) -> Result<(), Because> {
+    waited(case.since, rule.after, means.now)?;
+    may_be_disturbed(rule, workload, how, state, means.now)?;
+    about_the_time(&rule.windows, case, means.now)?;
+    profiles::suffices(means.policy, rule, case, means.history)
 }
 
 /// Of many candidates a share may look sure by chance: those stand that hold at a false discovery rate of 1 % among all
@@ -75,6 +102,17 @@ pub(super) fn not_by_chance(cases: &mut [Case]) {
             rung.decision = Decision::Withheld(Because::NotConfirmed { looks: 0 });
             rung.restart = None;
         }
+    }
+}
+
+/// Nobody is restarted in a storm.
+pub(super) fn hold_all(cases: &mut [Case], why: &str, calm: Duration, now: Timestamp) {
+    let calm = jiff::SignedDuration::try_from(calm).unwrap_or(jiff::SignedDuration::MAX);
+    let until = now.saturating_add(calm).unwrap_or(Timestamp::MAX);
+    let rungs = cases.iter_mut().flat_map(|it| &mut it.rungs);
+    for rung in rungs.filter(|it| it.remediation == Remediation::Restart && it.decision == Decision::Do) {
+        rung.decision = Decision::Withheld(Because::Storm { until, why: why.to_owned() });
+        rung.restart = None;
     }
 }
 
@@ -146,11 +184,11 @@ fn about_the_workload(
 }
 
 /// People said when. That memory runs out before then does not change it, but they are told.
-fn about_the_time(rule: &RestartRule, case: &Case, now: Timestamp) -> Result<(), Because> {
-    if rule.windows.is_open(now) {
+fn about_the_time(windows: &Windows, case: &Case, now: Timestamp) -> Result<(), Because> {
+    if windows.is_open(now) {
         return Ok(());
     }
-    let opens = rule.windows.next_open(now);
+    let opens = windows.next_open(now);
     let restart_by = case.evidence.forecast.as_ref().map_or(f64::INFINITY, |it| it.restart_by);
     let in_time = opens.is_some_and(|it| it.duration_since(now).as_secs_f64() <= restart_by);
     Err(Because::OutsideWindow { opens, in_time })

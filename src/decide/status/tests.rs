@@ -46,6 +46,10 @@ fn plan(mode: Mode, cases: Vec<Case>) -> Plan {
         annotated: vec![],
         alerts: vec![],
         limits: None,
+        storm: None,
+        exceeded: vec![],
+        overlaps: vec![],
+        generation: None,
     }
 }
 
