@@ -192,7 +192,7 @@ impl Drop for Program {
 fn policy(namespace: &str) -> DynamicObject {
     serde_json::from_value(json!({
         "apiVersion": "grpc-hygiene.io/v1alpha1", "kind": "GrpcClientPolicy",
-        "metadata": {"name": "clients", "namespace": namespace},
+        "metadata": {"name": "blind", "namespace": namespace},
         "spec": {"allPods": true, "mode": "Enforce", "remediation": {"annotate": {}, "alert": {}, "restart": {}}},
     }))
     .expect("a policy")
@@ -222,7 +222,7 @@ async fn the_program_starts_leads_and_reports_with_the_rights_of_the_chart() {
     let policies: Api<DynamicObject> = Api::namespaced_with(release.admin.clone(), &release.namespace, &resource);
     policies.create(&PostParams::default(), &policy(&release.namespace)).await.expect("a policy");
     let blind = async || {
-        let status = policies.get("clients").await.expect("the policy").data["status"].clone();
+        let status = policies.get("blind").await.expect("the policy").data["status"].clone();
         status["conditions"]
             .as_array()
             .is_some_and(|it| it.iter().any(|it| it["type"] == "DataSourceReachable" && it["status"] == "False"))
