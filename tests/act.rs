@@ -15,6 +15,8 @@ mod evict;
 mod fake;
 #[path = "act/leading.rs"]
 mod leading;
+#[path = "act/race.rs"]
+mod race;
 #[path = "act/real.rs"]
 mod real;
 #[path = "act/rollout.rs"]
