@@ -169,6 +169,8 @@ async fn evaluate<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Acti
             return Ok(Action::await_change());
         }
     };
+    let exceeded = ctx.config.guard.exceeded_by(&policy);
+    let policy = ctx.config.guard.bound(policy);
     if policy.suspend {
         ctx.hands.alerts.set(&resource.key(), Vec::new());
         ctx.metrics.forget(&resource.key());
@@ -176,7 +178,7 @@ async fn evaluate<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Acti
         return Ok(Action::await_change());
     }
     let (now, started) = (Timestamp::now(), Instant::now());
-    let result = match judge(resource, &policy, before, ctx, now).await {
+    let result = match judge(resource, &policy, exceeded, before, ctx, now).await {
         Ok(judged) => {
             finish(resource, &policy, before, &judged, ctx).await?;
             "success"
@@ -211,6 +213,7 @@ struct Judged {
 async fn judge<K: PolicyResource>(
     resource: &K,
     policy: &Policy,
+    exceeded: Vec<&'static str>,
     before: Option<&GrpcClientPolicyStatus>,
     ctx: &Context,
     now: Timestamp,
@@ -225,8 +228,9 @@ async fn judge<K: PolicyResource>(
     let profiled = policy.profiles.is_some() || !recalled.profiles.is_empty();
     let held = if profiled { ctx.camera.held().await } else { Held::new() };
     let operator = ctx.camera.operator().to_owned();
-    let (quiet_until, rates) = (Some(ctx.quiet_until), ctx.config.rates.clone());
-    let history = History { quiet_until, rates, held, operator, ..recalled };
+    let (quiet_until, guard) = (Some(ctx.quiet_until), ctx.config.guard.clone());
+    let generation = resource.meta().generation;
+    let history = History { quiet_until, guard, exceeded, generation, held, operator, ..recalled };
     let (plan, history) = with_profiles(ctx, policy, &findings, history, now).await;
     let profiles = profiles::remembered(&history, &plan, now);
     let outcomes = match plan.mode {

@@ -15,6 +15,7 @@ pub mod discover;
 mod finding;
 mod forecast;
 pub mod gather;
+mod guard;
 mod history;
 pub mod keepalive;
 pub mod ledger;
@@ -31,12 +32,14 @@ pub mod scales;
 pub mod series;
 pub mod stats;
 pub mod status;
+pub mod storm;
 pub mod windows;
 
 pub use assess::{Strength, assess};
 pub use finding::{Confidence, Diagnosis, Evidence, Finding, Growth, Verdict, Why};
 pub use forecast::{Forecast, forecast};
 pub use gather::{Answer, FailureKind, QueryFailure, gather};
+pub use guard::Guard;
 pub use history::{Budget, History, Past, Standing, WorkloadState};
 pub use observation::{Observation, Reading, Subject, Target, Workload};
 pub use plan::{

@@ -22,4 +22,5 @@ pub mod report;
 pub mod series;
 pub mod shelf;
 pub mod sweep;
+pub mod switch;
 pub mod workload;

@@ -19,6 +19,8 @@ mod real;
 mod rollout;
 #[path = "act/settle.rs"]
 mod settle;
+#[path = "act/stopped.rs"]
+mod stopped;
 #[path = "act/sweep.rs"]
 mod sweep;
 #[path = "act/world.rs"]

@@ -39,6 +39,12 @@ pub mod annotations {
     pub const WRITTEN: [&str; 6] = [DIAGNOSIS, EVIDENCE, SINCE, POLICY, BLAME, FENCE];
 }
 
+/// Label keys.
+pub mod labels {
+    /// On a namespace, written by people: anything but `on` stops restarts in it.
+    pub const RESTARTS: &str = "grpc-hygiene.io/restarts";
+}
+
 /// Condition types of a policy's status.
 pub mod conditions {
     /// The policy is valid and is being evaluated with data good enough to judge.

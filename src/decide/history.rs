@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use crate::{
     api::{AlertRecord, AnnotatedWorkload, GrpcClientPolicyStatus, Offender, ProfileRecord},
     decide::{
-        Subject, Workload,
-        ledger::{Ledger, Rates},
+        Because, Guard, Subject, Why, Workload,
+        ledger::Ledger,
         profiles::{Held, is_about},
     },
 };
@@ -27,10 +27,18 @@ pub struct History {
     pub annotated: Vec<AnnotatedWorkload>,
     /// The disruption ledger. `None`: nobody looked, for nobody is to be restarted.
     pub budget: Option<Budget>,
-    /// The administrator's limits.
-    pub rates: Rates,
+    /// The administrator's bounds.
+    pub guard: Guard,
+    /// The fields of the policy that went beyond them.
+    pub exceeded: Vec<&'static str>,
+    /// Containers that had no data at the last evaluation.
+    pub missing: usize,
     /// The suspects' workloads as they stand now.
     pub workloads: BTreeMap<Workload, Standing>,
+    /// The namespaces in which people stopped restarts, and how.
+    pub stopped: BTreeMap<String, Because>,
+    /// The policy's generation that is evaluated.
+    pub generation: Option<i64>,
     /// The profiles that were taken, one of each subject.
     pub profiles: Vec<ProfileRecord>,
     /// The files of profiles that this operator has stored.
@@ -109,6 +117,7 @@ impl History {
             policy,
             past: past.collect(),
             alerts: status.alerts.clone(),
+            missing: missing(status),
             annotated: status.annotated.clone(),
             profiles: status.profiles.clone(),
             ..Self::default()
@@ -129,4 +138,10 @@ impl History {
     pub fn profile_of(&self, subject: &Subject) -> Option<&ProfileRecord> {
         self.profiles.iter().filter(|it| is_about(it, subject)).max_by_key(|it| it.taken_at.0)
     }
+}
+
+fn missing(status: &GrpcClientPolicyStatus) -> usize {
+    let reasons = [Why::NoData.reason(), "Stale"];
+    let missing = status.inconclusive.iter().filter(|it| reasons.contains(&it.reason.as_str()));
+    missing.map(|it| usize::try_from(it.containers).unwrap_or(usize::MAX)).sum()
 }

@@ -28,6 +28,7 @@ const KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// Within a day every entry counts. Of older ones, only so many of a workload matter for its cooldown and its debt.
 const KEPT_OF_A_WORKLOAD: usize = 8;
 const DAY: Duration = Duration::from_secs(86_400);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The ledger of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,10 +153,13 @@ impl Ledger {
         Self { entries: kept, ..self.clone() }
     }
 
-    /// The ledger when a storm is seen. One that goes on keeps its beginning.
+    /// The ledger when a storm is seen. One that goes on keeps its beginning, and is written down once a minute.
     #[must_use]
-    pub fn stormy(&self, policy: &str, why: &str, now: Timestamp) -> Self {
-        let goes_on = self.storm.as_ref().filter(|it| within(it.seen, now, limits::CALM));
+    pub fn stormy(&self, policy: &str, why: &str, calm: Duration, now: Timestamp) -> Self {
+        let goes_on = self.storm.as_ref().filter(|it| within(it.seen, now, calm));
+        if goes_on.is_some_and(|it| within(it.seen, now, MINUTE)) {
+            return self.clone();
+        }
         let since = goes_on.map_or(now, |it| it.since);
         let storm = Storm { since, seen: now, policy: policy.to_owned(), why: why.to_owned() };
         Self { storm: Some(storm), ..self.clone() }

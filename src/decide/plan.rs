@@ -20,7 +20,7 @@ use crate::{
     api::{AlertRecord, AnnotatedWorkload, Mode, Offender, ProfileRecord},
     decide::{
         Confidence, Diagnosis, Evidence, Finding, Growth, History, Past, Policy, Strength, Subject, Target, Verdict,
-        Workload, ledger::Limits, looks::Looks, scales::look_distance,
+        Workload, ledger::Limits, looks::Looks, scales::look_distance, storm::storm,
     },
 };
 
@@ -124,6 +124,8 @@ pub struct Cleared {
 pub struct Plan {
     /// The policy, `namespace/name` or `name`.
     pub policy: String,
+    /// The policy's generation that it was made by.
+    pub generation: Option<i64>,
     /// Whether anything may be done at all. A dry run is never handed to `act`.
     pub mode: Mode,
     /// The offenders, the most urgent first.
@@ -134,6 +136,10 @@ pub struct Plan {
     pub annotated: Vec<AnnotatedWorkload>,
     /// The alerts as they stand when the plan has been carried out.
     pub alerts: Vec<AlertRecord>,
+    /// The fields of the policy that went beyond the administrator's bounds, and were cut down.
+    pub exceeded: Vec<&'static str>,
+    /// What is seen of a storm, for people.
+    pub storm: Option<String>,
     /// What the restarts may spend. `None`: the policy restarts nobody.
     pub limits: Option<Limits>,
 }
@@ -152,12 +158,16 @@ pub struct Outcome {
 /// Decides. Total: whatever is missing or doubtful withholds, by name.
 #[must_use]
 pub fn plan(policy: &Policy, findings: &[Finding], history: &History, now: Timestamp) -> Plan {
-    let limits = policy.restart.as_ref().map(|rule| restart::limits(rule, findings, &history.rates));
+    let limits = policy.restart.as_ref().map(|rule| restart::limits(rule, findings, &history.guard.rates));
     let means = Means { policy, history, limits: limits.as_ref(), now };
     let mut cases: Vec<Case> = findings.iter().filter_map(|it| case(&means, it)).collect();
     cases.sort_by(most_urgent_first);
     restart::not_by_chance(&mut cases);
     restart::one_at_a_time(&mut cases);
+    let storm = storm(&history.guard.storm, findings, &cases, history.missing, now);
+    if let Some(why) = &storm {
+        restart::hold_all(&mut cases, why, history.guard.rates.calm, now);
+    }
     if policy.mode == Mode::DryRun {
         for rung in cases.iter_mut().flat_map(|it| &mut it.rungs).filter(|it| it.decision == Decision::Do) {
             rung.decision = Decision::WouldDo;
@@ -165,12 +175,15 @@ pub fn plan(policy: &Policy, findings: &[Finding], history: &History, now: Times
     }
     Plan {
         policy: history.policy.clone(),
+        generation: history.generation,
         mode: policy.mode,
         cleared: marks::cleared(&cases, findings, history),
         annotated: marks::annotated(&cases, findings, history),
         alerts: marks::alerts(policy, &cases, findings, history, now),
         cases,
         limits,
+        storm,
+        exceeded: history.exceeded.clone(),
     }
 }
 

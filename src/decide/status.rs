@@ -358,7 +358,11 @@ fn ready(findings: &[Finding], plan: &Plan, reachable: &State) -> State {
         return ("True", reasons::NO_TARGETS, "no running pod matches".to_owned());
     }
     let judged = findings.iter().filter(|it| !matches!(it.verdict, Verdict::Inconclusive(_))).count();
-    let message = format!("{judged} of {} containers judged, {} break the policy", findings.len(), plan.cases.len());
+    let mut message =
+        format!("{judged} of {} containers judged, {} break the policy", findings.len(), plan.cases.len());
+    if !plan.exceeded.is_empty() {
+        message += &format!("; the operator's limits hold instead of {}", plan.exceeded.join(", "));
+    }
     ("True", reasons::SUCCEEDED, message)
 }
 

@@ -23,7 +23,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     api::{GrpcClientPolicyStatus, Mode},
-    decide::{Because, Outcome, Plan, Policy, Remediation},
+    decide::{Because, Outcome, Plan, Policy, Remediation, ledger::Ledger},
     io::{acting::Deadline, ledger::Book, notify::Alerts},
 };
 
@@ -59,6 +59,7 @@ pub async fn act(hands: &Hands, policy: &Policy, plan: &Plan, now: Timestamp) ->
         return Vec::new();
     }
     let deadline = Deadline::after(FRESH.unsigned_abs());
+    note_storm(hands, policy, plan).await;
     let mut outcomes = annotate::mark(hands, plan, deadline).await;
     outcomes.extend(alert(hands, plan).await);
     outcomes.extend(restart::all(hands, policy, plan, deadline, now).await);
@@ -91,6 +92,16 @@ pub async fn settle(hands: &Hands, policy: &Policy, before: Option<&GrpcClientPo
     match hands.book().settle().await {
         Ok(()) => hands.begun.store(true, Ordering::Relaxed),
         Err(because) => warn!(%because, "the ledger was not settled"),
+    }
+}
+
+/// A storm stops everybody's restarts, so it stands in the ledger that all of them are debited in.
+async fn note_storm(hands: &Hands, policy: &Policy, plan: &Plan) {
+    let (Some(why), Some(limits), Some(_)) = (&plan.storm, &plan.limits, &policy.restart) else { return };
+    warn!(policy = plan.policy, why, "a storm: nobody is restarted");
+    let stormy = |ledger: &Ledger, now| Ok(ledger.stormy(&plan.policy, why, limits.rates.calm, now));
+    if let Err(because) = hands.book().change(stormy).await {
+        warn!(policy = plan.policy, %because, "the storm could not be written into the ledger");
     }
 }
 

@@ -20,7 +20,7 @@ use super::http;
 pub use super::http::{Credentials, Endpoint};
 use crate::{
     api::{DurationText, parse_duration},
-    decide::ledger::Rates,
+    decide::Guard,
     signals::{CustomSource, InvalidSource, Signal, Source},
 };
 
@@ -45,7 +45,7 @@ pub struct Config {
     /// No restart in this time after the start or a change of leader.
     pub quiet_period: Duration,
     /// What no policy can exceed.
-    pub rates: Rates,
+    pub guard: Guard,
     /// The prefix of the `runbook_url` annotation, without a slash at its end.
     pub runbook_url: String,
     /// The value of the `cluster` label on alerts.
@@ -165,7 +165,7 @@ impl File {
                 DEFAULT_QUIET_PERIOD,
                 (Duration::ZERO, MAX_QUIET_PERIOD),
             )?,
-            rates: limits.unwrap_or_default().check()?,
+            guard: limits.unwrap_or_default().check()?,
             runbook_url: address("runbookUrl", &runbook_url, RUNBOOKS)?.as_str().trim_end_matches('/').to_owned(),
             cluster: label("cluster", cluster)?,
             sources: parse_sources(sources.unwrap_or_default())?,

@@ -1,9 +1,9 @@
 //! Reading back what was done before, and how the suspects' workloads stand: the operator keeps no state of its own.
 //! Reads only. What cannot be read is said so, and allows nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::{OptionFuture, join, join_all};
+use futures::future::{OptionFuture, join_all, join3};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
@@ -13,6 +13,7 @@ use crate::{
     io::{
         act::SKEW,
         ledger::{self, Page, Unread},
+        switch::is_on,
         workload,
     },
 };
@@ -38,8 +39,13 @@ pub async fn recall(
     }));
     let wanted = policy.restart.is_some() && (!suspects.is_empty() || status.is_some_and(restarted_or_alerted));
     let budget = OptionFuture::from(wanted.then(|| budget(client, namespace, policy.mode)));
-    let (standings, budget) = join(standings, budget).await;
+    let namespaces: BTreeSet<&str> = suspects.keys().map(|it| it.namespace.as_str()).collect();
+    let asked = namespaces.into_iter().filter(|_| policy.restart.is_some());
+    let stopped =
+        join_all(asked.map(|it| async move { Some((it.to_owned(), is_on(client, namespace, it).await.err()?)) }));
+    let (standings, budget, stopped) = join3(standings, budget, stopped).await;
     History {
+        stopped: stopped.into_iter().flatten().collect(),
         workloads: standings.into_iter().collect::<BTreeMap<Workload, Standing>>(),
         budget,
         ..History::from_status(key.to_owned(), status)

@@ -377,6 +377,9 @@ mod tests {
             annotated: vec![],
             alerts: vec![],
             limits: None,
+            storm: None,
+            exceeded: vec![],
+            generation: None,
         }
     }
 

@@ -183,6 +183,7 @@ async fn after_the_fence_the_old_eviction_is_refused() {
     let (uid, version) = (pod.uid().expect("a UID"), pod.resource_version().expect("a version"));
     let mut entry = entry_of(&pod.name_any());
     (entry.object.uid, entry.object.resource_version) = (uid.clone(), version.clone());
+    entry.namespace.clone_from(&real.namespace);
     real.as_leader(async |hands| {
         let book = Book { reading: &hands.reading, acting: &hands.acting, own: &real.namespace };
         book.change(|ledger, _| Ok(ledger.debited(entry.clone()))).await.expect("a debit");

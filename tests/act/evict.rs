@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::{
     fake::{Answer, Fake, budget_forbids, status},
     world::{
-        BUDGETS, DEPLOYMENT, EVICTION, LEDGER, POD, REPLICA_SET, carry_out, carry_out_at, case, entry, evict_orders,
-        ledger_of, now, plan, shop, states, word, workload, write_ledger,
+        BUDGETS, DEPLOYMENT, EVICTION, LEDGER, NAMESPACE, POD, POLICY, REPLICA_SET, SWITCH, carry_out, carry_out_at,
+        case, entry, evict_orders, ledger_of, now, plan, shop, states, word, workload, write_ledger,
     },
 };
 
@@ -32,6 +32,9 @@ async fn an_eviction_looks_debits_asks_once_and_settles() {
     assert_eq!(
         fake.lines(),
         [
+            format!("GET {SWITCH}"),
+            format!("GET {POLICY}"),
+            format!("GET {NAMESPACE}"),
             format!("GET {POD}"),
             format!("GET {DEPLOYMENT}"),
             format!("GET {BUDGETS}"),

@@ -4,6 +4,7 @@
 use std::{future::pending, time::Duration};
 
 use grpc_hygiene::{
+    api::{GrpcClientPolicy, custom_resources},
     decide::{
         Case, Plan, Remediation, Restart, Standing, Workload,
         ledger::{Ledger, State},
@@ -22,11 +23,13 @@ use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Namespace, Pod},
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, Config, Error, Resource, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
     core::NamespaceResourceScope,
+    runtime::{conditions::is_crd_established, wait::await_condition},
 };
 use serde_json::{Value, json};
 
@@ -56,6 +59,7 @@ pub async fn empty(name: &str) -> Real {
     let namespace = format!("act-{name}-{}", Timestamp::now().as_millisecond());
     let object = serde_json::from_value(json!({"metadata": {"name": namespace}})).expect("a Namespace");
     Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await.expect("a namespace");
+    define(&client, &namespace).await;
     let ledger =
         serde_json::to_string(&Ledger::begun(Timestamp::now() - Duration::from_secs(30 * 86_400))).expect("JSON");
     let map = json!({"metadata": {"name": ledger::NAME}, "data": {"ledger.json": ledger}});
@@ -65,6 +69,22 @@ pub async fn empty(name: &str) -> Real {
         .await
         .expect("a ledger");
     Real { config, client, namespace, pods: Vec::new(), act_as: None }
+}
+
+/// The custom resources, and a policy of the namespace.
+async fn define(client: &Client, namespace: &str) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for definition in custom_resources() {
+        let name = definition.metadata.name.clone().expect("a name");
+        let params = PatchParams::apply("grpc-hygiene-test").force();
+        definitions.patch(&name, &params, &Patch::Apply(&definition)).await.expect("a definition");
+        await_condition(definitions.clone(), &name, is_crd_established()).await.expect("an established definition");
+    }
+    let policy: GrpcClientPolicy = serde_json::from_value(json!({
+        "apiVersion": "grpc-hygiene.io/v1alpha1", "kind": "GrpcClientPolicy",
+        "metadata": {"name": "clients"}, "spec": {"allPods": true}}))
+    .expect("a policy");
+    Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &policy).await.expect("a policy");
 }
 
 pub async fn deployed(name: &str) -> Real {

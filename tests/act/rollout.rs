@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::{
     fake::Answer,
     world::{
-        BUDGETS, DEPLOYMENT, LEDGER, POD, REPLICA_SET, carry_out, case, ledger_of, owner, plan, shop, states, word,
+        BUDGETS, DEPLOYMENT, LEDGER, NAMESPACE, POD, POLICY, REPLICA_SET, SWITCH, carry_out, case, ledger_of, owner,
+        plan, shop, states, word,
     },
 };
 
@@ -32,6 +33,9 @@ async fn a_rollout_writes_one_annotation_of_this_workload_in_this_version() {
     assert_eq!(
         fake.lines(),
         [
+            format!("GET {SWITCH}"),
+            format!("GET {POLICY}"),
+            format!("GET {NAMESPACE}"),
             format!("GET {POD}"),
             format!("GET {DEPLOYMENT}"),
             format!("GET {BUDGETS}"),

@@ -30,6 +30,9 @@ pub const EVICTION: &str = "/api/v1/namespaces/shop/pods/orders-1/eviction";
 pub const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/orders";
 pub const REPLICA_SET: &str = "/apis/apps/v1/namespaces/shop/replicasets/orders-7d";
 pub const BUDGETS: &str = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets";
+pub const NAMESPACE: &str = "/api/v1/namespaces/shop";
+pub const POLICY: &str = "/apis/grpc-hygiene.io/v1alpha1/namespaces/shop/grpcclientpolicies/clients";
+pub const SWITCH: &str = "/api/v1/namespaces/hygiene/configmaps/grpc-hygiene-switch";
 pub const LEDGER: &str = "/api/v1/namespaces/hygiene/configmaps/grpc-hygiene-ledger";
 
 pub fn now() -> Timestamp {
@@ -41,6 +44,8 @@ pub fn shop() -> Fake {
     let fake = Fake::default();
     workload(&fake, "orders");
     write_ledger(&fake, &[]);
+    fake.put(NAMESPACE, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {}}));
+    fake.put(POLICY, json!({"apiVersion": "grpc-hygiene.io/v1alpha1", "kind": "GrpcClientPolicy", "metadata": {"generation": 1}, "spec": {}}));
     fake
 }
 
@@ -132,6 +137,9 @@ pub fn plan(cases: Vec<Case>) -> Plan {
         annotated: Vec::new(),
         alerts: Vec::new(),
         limits: Some(limits()),
+        generation: Some(1),
+        storm: None,
+        exceeded: Vec::new(),
     }
 }
 

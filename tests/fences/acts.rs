@@ -96,6 +96,7 @@ async fn settling_a_restart_that_nobody_answered_passes_rights_and_fences() {
     let pod = real.first_pod().await.expect("the pod");
     let mut entry = entry(&shop(), POD, State::Pending, std::time::Duration::from_secs(60));
     entry.object.name = pod.name_any();
+    entry.namespace.clone_from(&real.namespace);
     entry.object.uid = pod.uid().expect("a UID");
     entry.object.resource_version = pod.resource_version().expect("a version");
     real.as_leader(async |hands| {

@@ -32,7 +32,7 @@ const OBSERVES: [&str; 9] = [
     "get,list apps deployments,statefulsets,daemonsets",
     "get,list apps replicasets",
     "get,list,watch grpc-hygiene.io grpcclientpolicies,clustergrpcclientpolicies",
-    "list  namespaces",
+    "get,list  namespaces",
     "list discovery.k8s.io endpointslices",
     "list policy poddisruptionbudgets",
     "patch grpc-hygiene.io grpcclientpolicies/status,clustergrpcclientpolicies/status",

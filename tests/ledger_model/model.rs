@@ -127,6 +127,7 @@ impl Protocol {
             at_once_percent: 100,
             settling: Duration::ZERO,
             back_off: Duration::ZERO,
+            calm: Duration::ZERO,
         }
     }
 

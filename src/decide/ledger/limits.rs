@@ -12,8 +12,6 @@ use crate::api::WorkloadRef;
 
 /// Two clocks of the control plane may differ by so much.
 const SKEW: Duration = Duration::from_secs(5);
-/// How long it must be calm after a storm.
-pub(super) const CALM: Duration = Duration::from_secs(15 * 60);
 
 /// Who is to be restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +55,8 @@ pub struct Rates {
     /// How long a workload waits when a whole round of restarts has not helped; twice as long after each further round,
     /// at most a day.
     pub back_off: Duration,
+    /// How long it must be calm after a storm.
+    pub calm: Duration,
 }
 
 /// At most so many in any window.
@@ -133,6 +133,7 @@ impl Default for Rates {
             at_once_percent: 10,
             settling: Duration::from_secs(300),
             back_off: Duration::from_secs(30 * 60),
+            calm: Duration::from_secs(15 * 60),
         }
     }
 }
@@ -153,8 +154,8 @@ impl Ledger {
     /// A limit forbids it, by name.
     pub fn allows(&self, wish: &Wish, limits: &Limits, now: Timestamp) -> Result<(), Refusal> {
         self.is_old_enough(limits, now)?;
-        if let Some(storm) = self.storm.as_ref().filter(|it| within(it.seen, now, CALM)) {
-            return Err(Refusal::Storm { until: after(storm.seen, CALM), why: storm.why.clone() });
+        if let Some(storm) = self.storm.as_ref().filter(|it| within(it.seen, now, limits.rates.calm)) {
+            return Err(Refusal::Storm { until: after(storm.seen, limits.rates.calm), why: storm.why.clone() });
         }
         let own: Vec<&Entry> =
             self.entries.iter().filter(|it| it.namespace == wish.namespace && it.workload == wish.workload).collect();

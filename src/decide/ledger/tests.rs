@@ -2,6 +2,8 @@
 
 use super::*;
 
+const CALM: Duration = Duration::from_secs(900);
+
 fn rates() -> Rates {
     let hour = Duration::from_secs(3_600);
     Rates {
@@ -10,6 +12,7 @@ fn rates() -> Rates {
         at_once_percent: 10,
         settling: Duration::from_secs(300),
         back_off: Duration::from_secs(1_800),
+        calm: CALM,
     }
 }
 
@@ -195,14 +198,14 @@ fn a_revision_that_nobody_knows_is_taken_for_the_same() {
 
 #[test]
 fn a_storm_stops_everybody_until_it_has_been_calm() {
-    let ledger =
-        old().stormy("shop/clients", "5 of 8 workloads", at(0)).stormy("shop/clients", "6 of 8 workloads", at(10));
+    let ledger = old().stormy("shop/clients", "5 of 8 workloads", CALM, at(0));
+    let ledger = ledger.stormy("shop/clients", "6 of 8 workloads", CALM, at(10));
     let storm = ledger.storm.clone().expect("a storm");
     assert_eq!((storm.since, storm.seen), (at(0), at(10)));
     let refused = refusal(&ledger, &wish("orders"), &limits(), at(24));
     assert_eq!(refused, Refusal::Storm { until: at(25), why: "6 of 8 workloads".into() });
     assert_eq!(ledger.allows(&wish("orders"), &limits(), at(25)), Ok(()));
-    assert_eq!(ledger.stormy("x", "again", at(100)).storm.expect("a storm").since, at(100));
+    assert_eq!(ledger.stormy("x", "again", CALM, at(100)).storm.expect("a storm").since, at(100));
 }
 
 #[test]

@@ -37,6 +37,11 @@ pub enum Because {
     },
     /// The alert has not been sent yet.
     AlertFirst,
+    /// People stopped restarts.
+    Stopped {
+        /// Where.
+        by: String,
+    },
     /// The operator has just started or become leader.
     QuietPeriod {
         /// Until when.
@@ -50,6 +55,8 @@ pub enum Because {
     Exempt,
     /// A system namespace is never touched.
     SystemNamespace,
+    /// The administrator allows restarts in other namespaces only.
+    NamespaceNotAllowed,
     /// The workload's state could not be read.
     WorkloadUnknown {
         /// Why.
@@ -179,11 +186,13 @@ impl Because {
             Self::NoForecast => "NoForecast",
             Self::LimitFarAway { .. } => "LimitFarAway",
             Self::AlertFirst => "AlertFirst",
+            Self::Stopped { .. } => "Stopped",
             Self::QuietPeriod { .. } => "QuietPeriod",
             Self::PodNotReady => "PodNotReady",
             Self::NoWorkload => "NoWorkload",
             Self::Exempt => "Exempt",
             Self::SystemNamespace => "SystemNamespace",
+            Self::NamespaceNotAllowed => "NamespaceNotAllowed",
             Self::WorkloadUnknown { .. } => "WorkloadUnknown",
             Self::RolloutInProgress => "RolloutInProgress",
             Self::RolloutBlocked { .. } => "RolloutBlocked",
@@ -235,10 +244,14 @@ impl fmt::Display for Because {
                 )
             }
             Self::AlertFirst => f.write_str("the alert has not been sent yet"),
+            Self::Stopped { by } => write!(f, "somebody stopped restarts: {by}"),
             Self::QuietPeriod { until } => write!(f, "the operator has just started; restarts may begin at {until:.0}"),
             Self::PodNotReady => f.write_str("the pod is not ready"),
             Self::NoWorkload => f.write_str("the pod has no owner that would replace it"),
             Self::Exempt => f.write_str("exempted by the annotation grpc-hygiene.io/exempt"),
+            Self::NamespaceNotAllowed => {
+                f.write_str("the administrator's limits.namespaces allow no restarts in this namespace")
+            }
             Self::SystemNamespace => f.write_str("pods of system namespaces are never restarted"),
             Self::WorkloadUnknown { reason } => write!(f, "the workload could not be read: {reason}"),
             Self::RolloutInProgress => f.write_str("a rollout of the workload is in progress"),

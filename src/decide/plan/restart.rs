@@ -9,7 +9,7 @@ use super::{Because, Case, Decision, Means, Remediation, Restart, Rung, marks::c
 use crate::{
     api::{Mode, RestartMethod},
     decide::{
-        Budget, Finding, History, Policy, Standing, Target, Workload, WorkloadState,
+        Budget, Finding, History, Policy, Standing, Target, Windows, Workload, WorkloadState,
         ledger::{Limits, Rates, Refusal, Wish},
         policy::RestartRule,
         profiles,
@@ -27,6 +27,9 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
     let Means { policy, history, now, .. } = *means;
     about_the_finding(policy, case)?;
     let workload = about_the_pod(&case.target)?;
+    if let Some(stopped) = history.stopped.get(&workload.namespace) {
+        return Err(stopped.clone());
+    }
     // A dry run sends no alert; it says what would follow if it did.
     if policy.mode == Mode::Enforce && !alert_was_sent(history, &case.target) {
         return Err(Because::AlertFirst);
@@ -40,7 +43,11 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
         None => return Err(Because::WorkloadUnknown { reason: "it was not looked at".to_owned() }),
     };
     let how = about_the_workload(rule, workload, state)?;
-    about_the_time(rule, case, now)?;
+    if !history.guard.allows_in(&workload.namespace) {
+        return Err(Because::NamespaceNotAllowed);
+    }
+    about_the_time(&history.guard.windows, case, now)?;
+    about_the_time(&rule.windows, case, now)?;
     about_the_budget(means, &wish(&history.policy, &case.target, workload, state))?;
     // Last, so that nobody is asked for a profile while something else forbids the restart.
     profiles::suffices(policy, rule, case, history)?;
@@ -66,6 +73,17 @@ pub(super) fn not_by_chance(cases: &mut [Case]) {
             rung.decision = Decision::Withheld(Because::NotConfirmed { looks: 0 });
             rung.restart = None;
         }
+    }
+}
+
+/// Nobody is restarted in a storm.
+pub(super) fn hold_all(cases: &mut [Case], why: &str, calm: Duration, now: Timestamp) {
+    let calm = jiff::SignedDuration::try_from(calm).unwrap_or(jiff::SignedDuration::MAX);
+    let until = now.saturating_add(calm).unwrap_or(Timestamp::MAX);
+    let rungs = cases.iter_mut().flat_map(|it| &mut it.rungs);
+    for rung in rungs.filter(|it| it.remediation == Remediation::Restart && it.decision == Decision::Do) {
+        rung.decision = Decision::Withheld(Because::Storm { until, why: why.to_owned() });
+        rung.restart = None;
     }
 }
 
@@ -161,11 +179,11 @@ fn method(method: RestartMethod, workload: &Workload, state: &WorkloadState) -> 
 }
 
 /// People said when. That memory runs out before then does not change it, but they are told.
-fn about_the_time(rule: &RestartRule, case: &Case, now: Timestamp) -> Result<(), Because> {
-    if rule.windows.is_open(now) {
+fn about_the_time(windows: &Windows, case: &Case, now: Timestamp) -> Result<(), Because> {
+    if windows.is_open(now) {
         return Ok(());
     }
-    let opens = rule.windows.next_open(now);
+    let opens = windows.next_open(now);
     let restart_by = case.evidence.forecast.as_ref().map_or(f64::INFINITY, |it| it.restart_by);
     let in_time = opens.is_some_and(|it| it.duration_since(now).as_secs_f64() <= restart_by);
     Err(Because::OutsideWindow { opens, in_time })

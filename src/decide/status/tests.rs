@@ -46,6 +46,9 @@ fn plan(mode: Mode, cases: Vec<Case>) -> Plan {
         annotated: vec![],
         alerts: vec![],
         limits: None,
+        storm: None,
+        exceeded: vec![],
+        generation: None,
     }
 }
 

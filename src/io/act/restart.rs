@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use futures::future::join;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{apps::v1::ReplicaSet, core::v1::Pod},
@@ -27,7 +28,7 @@ use crate::{
     io::{
         acting::{self, Deadline, Refused, because},
         pods::controller,
-        workload,
+        switch, workload,
     },
 };
 
@@ -48,7 +49,17 @@ pub(super) async fn all(
     let mut outcomes = Vec::new();
     for case in &plan.cases {
         if let Some(how) = wanted(case) {
-            let order = Order { hands, rule, limits, policy: &plan.policy, case, how, deadline, now };
+            let order = Order {
+                hands,
+                rule,
+                limits,
+                policy: &plan.policy,
+                generation: plan.generation,
+                case,
+                how,
+                deadline,
+                now,
+            };
             let subject = case.target.subject.clone();
             outcomes.push(Outcome { subject, remediation: Remediation::Restart, result: order.carry_out().await });
         }
@@ -66,6 +77,7 @@ struct Order<'a> {
     rule: &'a RestartRule,
     limits: &'a Limits,
     policy: &'a str,
+    generation: Option<i64>,
     case: &'a Case,
     how: Restart,
     deadline: Deadline,
@@ -75,14 +87,26 @@ struct Order<'a> {
 impl Order<'_> {
     async fn carry_out(&self) -> Result<(), Because> {
         let workload = self.case.target.workload.as_ref().ok_or(Because::NoWorkload)?;
-        let fresh = self.deadline.or(Deadline::after(LOOK));
         let late = |_| Because::Changed { what: Refused::TooLate.to_string() };
+        timeout(LOOK, self.is_still_wanted(workload)).await.map_err(late)??;
+        let fresh = self.deadline.or(Deadline::after(LOOK));
         let (object, state) = timeout(LOOK, self.look(workload)).await.map_err(late)??;
         let at = self.debit(workload, &object, &state).await?;
         let request = self.request(workload, &object, at).map_err(|error| because(&error))?;
         let sent = acting::send(&self.hands.acting, request, fresh).await;
         self.settle(workload, &object, &sent).await;
         sent.map_err(|error| because(&error))
+    }
+
+    /// People may have stopped it since the plan was made.
+    async fn is_still_wanted(&self, workload: &Workload) -> Result<(), Because> {
+        let reading = &self.hands.reading;
+        let (on, stands) = join(
+            switch::is_on(reading, &self.hands.namespace, &workload.namespace),
+            switch::still_stands(reading, self.policy, self.generation),
+        )
+        .await;
+        on.and(stands)
     }
 
     /// The object of the request as it is now, if nothing has come up since the plan was made.

@@ -1,6 +1,7 @@
 //! Which mistakes are found at the start, and that each names its field.
 
 use super::*;
+use crate::api::Mode;
 
 const MINIMAL: &str = "prometheus: {url: 'http://prometheus.monitoring.svc:9090'}";
 
@@ -174,7 +175,7 @@ fn a_file_that_is_not_there_is_named() {
 #[test]
 fn limits_that_are_left_out_are_strict_and_those_that_cannot_work_are_named() {
     let with = |limits: &str| Config::from_yaml(&format!("prometheus: {{url: http://p:9090}}\nlimits: {limits}\n"));
-    let rates = with("{cluster: {restarts: 0}, namespace: {window: 2h}, backOff: 0s}").expect("valid").rates;
+    let rates = with("{cluster: {restarts: 0}, namespace: {window: 2h}, backOff: 0s}").expect("valid").guard.rates;
     let default = crate::decide::ledger::Rates::default();
     assert_eq!((rates.cluster.max, rates.cluster.window), (0, default.cluster.window));
     assert_eq!((rates.namespace.max, rates.namespace.window), (3, Duration::from_secs(7_200)));
@@ -186,9 +187,37 @@ fn limits_that_are_left_out_are_strict_and_those_that_cannot_work_are_named() {
         ("{cluster: {window: 25h}}", "limits.cluster.window"),
         ("{atOncePercent: 101}", "limits.atOncePercent"),
         ("{settling: 2h}", "limits.settling"),
+        ("{mode: Off}", "limits.mode"),
+        ("{maxPerDay: 101}", "limits.maxPerDay"),
+        ("{cooldown: 8d}", "limits.cooldown"),
+        ("{windows: [{from: '22:00', to: '04:00', timeZone: CEST}]}", "limits.windows"),
+        ("{storm: {percent: 101}}", "limits.storm.percent"),
+        ("{storm: {calm: 25h}}", "limits.storm.calm"),
         ("{unlimited: true}", "limits"),
     ] {
         let error = with(limits).expect_err(limits).to_string();
         assert!(error.starts_with(field), "{error}");
     }
+}
+
+#[test]
+fn the_administrator_s_bounds_are_read() {
+    let text = "prometheus: {url: http://p:9090}
+limits:
+  mode: DryRun
+  namespaces: [shop]
+  cooldown: 2h
+  maxPerDay: 1
+  windows: [{from: '22:00', to: '04:00', timeZone: Europe/Berlin}]
+  storm: {workloads: 5, calm: 1h}
+";
+    let guard = Config::from_yaml(text).expect("valid").guard;
+    assert_eq!((guard.mode, guard.cooldown, guard.max_per_day), (Mode::DryRun, Duration::from_secs(7_200), 1));
+    assert!(guard.allows_in("shop") && !guard.allows_in("billing"));
+    assert_eq!((guard.storm.workloads, guard.storm.percent), (5, 30));
+    assert_eq!(guard.rates.calm, Duration::from_secs(3_600));
+    let noon: jiff::Timestamp = "2026-11-26T12:00:00Z".parse().expect("a time");
+    assert!(!guard.windows.is_open(noon));
+    let all = Config::from_yaml("prometheus: {url: http://p:9090}\nlimits: {namespaces: ['*']}\n").expect("valid");
+    assert!(all.guard.allows_in("billing"));
 }
