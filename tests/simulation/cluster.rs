@@ -301,6 +301,7 @@ impl World {
             }
             500..600 => self.overlap(place),
             600..700 => self.suspend(),
+            700..750 => self.stop_all(),
             _ => {}
         }
         let pause = self.dice.between(5_000, 60_000);
@@ -343,5 +344,19 @@ impl World {
         set(self, true);
         let pause = self.dice.between(2_000, 40_000);
         self.after(pause, move |world| set(world, false));
+    }
+
+    /// People stop all restarts for a while.
+    fn stop_all(&mut self) {
+        let path = "/api/v1/namespaces/hygiene/configmaps/grpc-hygiene-switch";
+        let set = |world: &mut Self, to: &str| {
+            let switch = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "data": {"restarts": to}});
+            world.server.put(path, switch);
+            world.witness.stopped = (to == "off").then_some(world.now);
+        };
+        self.count("others: all restarts stopped");
+        set(self, "off");
+        let pause = self.dice.between(5_000, 60_000);
+        self.after(pause, move |world| set(world, "on"));
     }
 }

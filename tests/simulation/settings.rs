@@ -44,6 +44,8 @@ pub struct Settings {
     pub cooldown: u64,
     pub namespace: Rate,
     pub cluster: Rate,
+    /// So many workloads that begin to offend within a minute are a storm.
+    pub storm: u64,
     pub rollouts: bool,
     /// The policy of the second namespace only says what it would do.
     pub dry_run: bool,
@@ -66,6 +68,7 @@ impl Settings {
             cooldown: dice.pick(&[60, 90]),
             namespace,
             cluster: Rate { max: dice.pick(&[1, 2, 4]), window: dice.pick(&[60, 120, 240]) },
+            storm: dice.pick(&[2, 3]),
             rollouts: dice.happens(150),
             dry_run: dice.happens(300),
             new_ledger: dice.happens(150),
@@ -84,11 +87,12 @@ impl Settings {
         format!(
             "{{prometheus: {{url: 'http://metrics'}}, alertmanagers: [{{url: 'http://alerts:9093'}}], quietPeriod: {quiet}s, \
              limits: {{namespace: {{restarts: {}, window: {}s}}, cluster: {{restarts: {}, window: {}s}}, atOncePercent: 100, \
-             settling: 10s, backOff: 0s}}}}",
+             settling: 10s, backOff: 0s, cooldown: 1m, maxPerDay: 100, storm: {{workloads: {}, within: 60s, calm: 60s}}}}}}",
             most(*namespace),
             namespace.window,
             most(*cluster),
             cluster.window,
+            self.storm,
         )
     }
 

@@ -33,6 +33,8 @@ pub struct Witness {
     skews: [(i64, Millis); 2],
     /// Since when the policy of the shop is suspended.
     pub suspended: Option<Millis>,
+    /// Since when all restarts are stopped.
+    pub stopped: Option<Millis>,
     disturbances: Vec<Disturbance>,
     born: u64,
 }
@@ -221,9 +223,12 @@ impl World {
         if skew.abs() > SKEW && evaluation.is_some_and(|it| it.asked > since) {
             self.violated(6, &format!("{} with a clock that is {skew} ms ahead", sent.path));
         }
-        let lag = self.settings.watch_lag + 45_000;
-        if sent.namespace() == "shop" && self.witness.suspended.is_some_and(|at| sent.at > at + lag) {
+        // The policy is read anew up to two seconds before the look, which may be as old again.
+        if sent.namespace() == "shop" && self.witness.suspended.is_some_and(|at| sent.at > at + 2 * LOOK) {
             self.violated(21, &format!("{} of a suspended policy", sent.path));
+        }
+        if self.witness.stopped.is_some_and(|at| sent.at > at + 2 * LOOK) {
+            self.violated(21, &format!("{} though people stopped all restarts", sent.path));
         }
     }
 
@@ -231,8 +236,14 @@ impl World {
     pub fn disturbed(&mut self, sent: &Sent, workload: usize, uid: &str) {
         let (now, of) = (self.now, &self.cluster.workloads[workload]);
         let (namespace, name, leaks) = (of.namespace, of.name, of.leaks);
-        if !self.ledger().iter().any(|it| it["object"]["uid"] == *uid) {
-            self.violated(22, &format!("{} is not in the ledger", sent.path));
+        let ledger = self.ledger();
+        let entries = ledger["entries"].as_array().into_iter().flatten();
+        match entries.filter(|it| it["object"]["uid"] == *uid).next_back() {
+            None => self.violated(22, &format!("{} is not in the ledger", sent.path)),
+            Some(entry) if in_storm(&ledger["storm"], entry) => {
+                self.violated(16, &format!("{} in a storm: {}", sent.path, ledger["storm"]));
+            }
+            Some(_) => {}
         }
         if !leaks {
             self.violated(2, &format!("{name} is healthy, and {} came", sent.path));
@@ -262,20 +273,20 @@ impl World {
         }
     }
 
-    fn ledger(&self) -> Vec<Value> {
+    fn ledger(&self) -> Value {
         let text = self.server.get(LEDGER).and_then(|it| it["data"]["ledger.json"].as_str());
-        let ledger: Value = text.map_or(Value::Null, |it| serde_json::from_str(it).expect("JSON"));
-        ledger["entries"].as_array().cloned().unwrap_or_default()
+        text.map_or(Value::Null, |it| serde_json::from_str(it).expect("JSON"))
     }
 
     /// What holds when the processes were left alone for a while.
     pub fn look_at_the_end(&mut self) {
-        let entries = self.ledger();
+        let ledger = self.ledger();
+        let entries: Vec<&Value> = ledger["entries"].as_array().into_iter().flatten().collect();
+        if !ledger["storm"].is_null() {
+            self.count("runs with a storm");
+        }
         let now = i64::try_from(self.now).expect("centuries");
-        let age = |entry: &Value| {
-            let at: Timestamp = entry["at"].as_str().expect("a time").parse().expect("a time");
-            now - (at.as_millisecond() - crate::replica::EPOCH * 1_000)
-        };
+        let age = |entry: &Value| now - (time(&entry["at"]) - crate::replica::EPOCH * 1_000);
         for entry in entries.iter().filter(|it| it["state"] == "Pending" && age(it) > ORPHAN) {
             self.violated(18, &format!("an entry is open for {} ms: {entry}", age(entry)));
         }
@@ -299,6 +310,19 @@ impl World {
             self.violated(26, &format!("nobody evaluates since {evaluated} ms"));
         }
     }
+}
+
+/// Unix time in milliseconds.
+fn time(value: &Value) -> i64 {
+    let at: Timestamp = value.as_str().expect("a time").parse().expect("a time");
+    at.as_millisecond()
+}
+
+/// Whether an entry was debited after a storm was written down, and before it had been calm for a minute, whichever API
+/// server told the time.
+fn in_storm(storm: &Value, entry: &Value) -> bool {
+    let seen = || time(&storm["seen"]);
+    !storm.is_null() && entry["state"] == "Pending" && (seen() + 5_000..seen() + 55_000).contains(&time(&entry["at"]))
 }
 
 /// What a request of the acting client is.

@@ -110,6 +110,8 @@ impl World {
         self.deploy(Workload::new("shop", "search", 2, false, false));
         self.deploy(Workload::new("bank", "ledgers", 3, true, true));
         for namespace in ["shop", "bank"] {
+            let path = format!("/api/v1/namespaces/{namespace}");
+            self.server.put(&path, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {}}));
             let path = format!("/apis/grpc-hygiene.io/v1alpha1/namespaces/{namespace}/grpcclientpolicies/clients");
             let spec = self.settings.policy(namespace);
             let policy = json!({"apiVersion": "grpc-hygiene.io/v1alpha1", "kind": "GrpcClientPolicy", "metadata": {"generation": 1}, "spec": spec});
