@@ -90,7 +90,13 @@ fn assert_unbroken(reports: &[Report]) {
     let failed: Vec<String> = reports
         .iter()
         .filter(|it| !it.broken.is_empty())
-        .map(|it| format!("SIMULATION_SEED={} cargo test --release --test simulation\n    {}", it.seed, it.broken.join("\n    ")))
+        .map(|it| {
+            format!(
+                "SIMULATION_SEED={} cargo test --release --test simulation\n    {}",
+                it.seed,
+                it.broken.join("\n    ")
+            )
+        })
         .collect();
     assert!(failed.is_empty(), "{} of {} seeds failed:\n{}", failed.len(), reports.len(), failed.join("\n"));
 }

@@ -53,7 +53,7 @@ impl Line for Metering {
             let (place, life, now) = (self.0.place, self.0.life, local_now());
             let (wait, answer) = {
                 let mut world = self.0.world.lock().expect("no panic");
-                let wait = world.dice.between(1, 40);
+                let wait = world.wait_of(place, query, now);
                 (wait, world.answer(query, at, (place, life), now))
             };
             tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -75,14 +75,20 @@ impl Courier for Posting {
         futures::future::ready(Ok(BTreeSet::from(all))).boxed()
     }
 
-    fn deliver<'a>(&'a self, _: &'a Endpoint, _: SocketAddr, alerts: &'a [u8]) -> BoxFuture<'a, Result<(), Failure>> {
+    fn deliver<'a>(
+        &'a self,
+        _: &'a Endpoint,
+        address: SocketAddr,
+        alerts: &'a [u8],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         async move {
             let (wait, refused) = {
                 let mut world = self.0.world.lock().expect("no panic");
-                let refused = !world.calm && world.dice.happens(100);
+                let (now, text) = (local_now(), format!("{} {address}", self.0.place));
+                let refused = !world.calm && world.dice_of(&text, now).happens(100);
                 world.count(if refused { "alerts: refused" } else { "alerts: taken" });
                 assert!(alerts.starts_with(b"[{"), "alerts are a list");
-                (world.dice.between(1, 60), refused)
+                (world.wait_of(self.0.place, &text, now), refused)
             };
             tokio::time::sleep(Duration::from_millis(wait)).await;
             if refused { Err(Failure { problem: "answered 503".to_owned(), retry: true, after: None }) } else { Ok(()) }

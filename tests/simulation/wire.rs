@@ -146,16 +146,34 @@ fn response(date: i64, reply: Reply) -> Result<Response<Answer>, BoxError> {
     Ok(response)
 }
 
+/// A request's way, settled when it is sent. It follows from the request and not from what else is sent at the time, whose
+/// order within a millisecond nobody settles.
+#[derive(Clone, Copy, Debug)]
+pub struct Journey {
+    pub fate: Fate,
+    pub there: Millis,
+    pub back: Millis,
+    /// Whether a server that is not itself does what it was asked for.
+    pub carried: bool,
+    /// How long after a loss the connection breaks. `None`: it never does.
+    pub broken_after: Option<Millis>,
+    /// Which API server tells the time.
+    pub second_server: bool,
+}
+
 impl World {
-    /// What happens to a request, and how long it is under way there and back.
-    pub fn fate(&mut self, role: Role) -> (Fate, Millis, Millis) {
-        let (mut there, mut back) = (self.dice.between(1, 12), self.dice.between(1, 12));
+    pub fn journey(&mut self, sent: &Sent) -> Journey {
+        let role = sent.role;
+        let text = format!("{} {} {} {}", sent.place, sent.method, sent.path, sent.query);
+        let mut dice = self.dice_of(&text, sent.at);
+        let (mut there, mut back) = (dice.between(1, 12), dice.between(1, 12));
+        let second_server = dice.happens(500);
         if self.calm {
-            return (Fate::Fine, there, back);
+            return Journey { fate: Fate::Fine, there, back, carried: true, broken_after: None, second_server };
         }
-        if self.dice.happens(if role == Role::Acting { 60 } else { 15 }) {
-            let slow = self.dice.between(100, if role == Role::Acting { 40_000 } else { 4_000 });
-            if self.dice.happens(500) {
+        if dice.happens(if role == Role::Acting { 60 } else { 15 }) {
+            let slow = dice.between(100, if role == Role::Acting { 40_000 } else { 4_000 });
+            if dice.happens(500) {
                 there += slow
             } else {
                 back += slow
@@ -163,15 +181,19 @@ impl World {
             self.count("request delayed");
         }
         let troubled = if role == Role::Acting { 80 } else { 12 };
-        let fate = match self.dice.below_thousand() {
+        let fate = match dice.below_thousand() {
             n if n >= troubled => Fate::Fine,
             n if n % 5 < 2 => Fate::ReplyLost,
             n if n % 5 == 2 => Fate::Lost,
-            _ => Fate::Status(self.dice.pick(&[429, 500, 502, 503, 504])),
+            _ => Fate::Status(dice.pick(&[429, 500, 502, 503, 504])),
         };
         if fate != Fate::Fine {
             self.count(&format!("{role:?} request: {fate:?}"));
         }
-        (fate, there, back)
+        // A proxy may give up before or after the API server does what it was asked for.
+        let carried = matches!(fate, Fate::Status(502 | 504)) && dice.happens(500);
+        let hangs = role == Role::Acting && dice.happens(500);
+        let broken_after = (!hangs).then(|| dice.between(1, 3_000));
+        Journey { fate, there, back, carried, broken_after, second_server }
     }
 }

@@ -2,7 +2,7 @@
 //! is sent here, arrives here and is answered from here, whether or not its sender lives on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -16,7 +16,7 @@ use crate::{
     dice::Dice,
     server::{Server, refusal},
     settings::Settings,
-    wire::{Fate, Reply, Role, Sent},
+    wire::{Fate, Journey, Reply, Role, Sent},
     witness::Witness,
 };
 
@@ -56,6 +56,7 @@ pub enum Order {
 }
 
 pub struct World {
+    seed: u64,
     pub now: Millis,
     pub dice: Dice,
     pub settings: Settings,
@@ -76,6 +77,8 @@ pub struct World {
     pub trace: u64,
     events: BTreeMap<(Millis, u64), Event>,
     planned: u64,
+    /// When processes hear of something from outside of the API server: never of two things at once.
+    heard: BTreeSet<(usize, Millis)>,
     /// Answers that never come.
     hung: Vec<Answer>,
 }
@@ -83,6 +86,7 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, settings: Settings) -> Self {
         let mut world = Self {
+            seed,
             now: 0,
             dice: Dice::new(seed),
             server: Server::default(),
@@ -97,6 +101,7 @@ impl World {
             trace: 0,
             events: BTreeMap::new(),
             planned: 0,
+            heard: BTreeSet::new(),
             hung: Vec::new(),
             settings,
         };
@@ -168,43 +173,58 @@ impl World {
         self.look_at_sending(&sent);
         let line = format!("{} {} {} {} {}", sent.at, sent.place, sent.role as u8, sent.method, sent.path);
         self.note(&line);
-        let (fate, there, back) = self.fate(sent.role);
-        let arrival = sent.at.max(self.now) + there;
-        if fate == Fate::Lost {
-            return self.lose(sent.role, arrival + back, answer);
+        let journey = self.journey(&sent);
+        let arrival = sent.at.max(self.now) + journey.there;
+        if journey.fate == Fate::Lost {
+            return self.lose(journey, arrival, answer);
         }
-        self.plan(arrival, move |world| world.arrive(&sent, fate, back, answer));
+        self.plan(arrival, move |world| world.arrive(&sent, journey, answer));
     }
 
     /// An answer that does not come: the connection breaks, or nobody ever hears of it.
-    fn lose(&mut self, role: Role, at: Millis, answer: Answer) {
-        if role == Role::Acting && self.dice.happens(500) {
-            self.hung.push(answer);
-            return;
+    fn lose(&mut self, journey: Journey, at: Millis, answer: Answer) {
+        match journey.broken_after {
+            Some(wait) => self.plan(at + journey.back + wait, move |_| drop(answer)),
+            None => self.hung.push(answer),
         }
-        let at = at + self.dice.between(1, 3_000);
-        self.plan(at, move |_| drop(answer));
     }
 
-    fn arrive(&mut self, sent: &Sent, fate: Fate, back: Millis, answer: Answer) {
-        let reply = match fate {
-            // A proxy may give up before or after the API server does what it was asked for.
-            Fate::Status(code) if ![502, 504].contains(&code) || self.dice.happens(500) => {
-                refused_by_others(code, self.dice.happens(500))
-            }
+    fn arrive(&mut self, sent: &Sent, journey: Journey, answer: Answer) {
+        let reply = match journey.fate {
             Fate::Status(code) => {
-                self.carry_out(sent);
-                refused_by_others(code, false)
+                if journey.carried {
+                    self.carry_out(sent);
+                }
+                refused_by_others(code)
             }
             Fate::ReplyLost => {
                 self.carry_out(sent);
-                return self.lose(sent.role, self.now + back, answer);
+                return self.lose(journey, self.now, answer);
             }
             Fate::Fine | Fate::Lost => self.carry_out(sent),
         };
-        let date = i64::try_from(self.now).expect("centuries") + self.dice.pick(&self.settings.dates.clone());
+        let ahead = self.settings.dates[usize::from(journey.second_server)];
+        let date = i64::try_from(self.now).expect("centuries") + ahead;
         // Its sender may be gone.
-        self.after(back, move |_| drop(answer.send((date, reply))));
+        self.after(journey.back, move |_| drop(answer.send((date, reply))));
+    }
+
+    /// How long an answer to a process takes which comes from elsewhere.
+    pub fn wait_of(&mut self, place: usize, text: &str, now: Millis) -> Millis {
+        let mut wait = self.dice_of(text, now).between(1, 40);
+        while !self.heard.insert((place, now + wait)) {
+            wait += 1;
+        }
+        wait
+    }
+
+    /// Dice that follow from a text and a time.
+    pub fn dice_of(&self, text: &str, at: Millis) -> Dice {
+        let mut hash = self.seed ^ at.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for byte in text.bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        Dice::new(hash)
     }
 
     fn carry_out(&mut self, sent: &Sent) -> Reply {
@@ -220,9 +240,8 @@ impl World {
     }
 
     fn note(&mut self, line: &str) {
-        for byte in line.bytes() {
-            self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        // A sum, for the order within a millisecond says nothing.
+        self.trace = self.trace.wrapping_add(Dice::new(0).roll() ^ self.dice_of(line, 0).roll());
         if self.settings.verbose {
             println!("{line}");
         }
@@ -259,9 +278,9 @@ impl World {
     }
 }
 
-fn refused_by_others(code: u16, throttled: bool) -> Reply {
+fn refused_by_others(code: u16) -> Reply {
     match (code, refusal(code, "", "not now")) {
-        (429, Reply::Json { code, body, .. }) => Reply::Json { code, body, retry_after: throttled.then_some(1) },
+        (429, Reply::Json { code, body, .. }) => Reply::Json { code, body, retry_after: Some(1) },
         (_, reply) => reply,
     }
 }
