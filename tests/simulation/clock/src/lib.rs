@@ -30,7 +30,8 @@ pub fn set(clocks: Option<Clocks>) {
     CLOCKS.set(clocks);
 }
 
-/// From now on the randomness of this thread follows from a number.
+/// From now on the randomness of this thread follows from a number: whoever asks gets the same, so that it does not matter
+/// who asked before.
 pub fn seed(seed: u64) {
     ENTROPY.set(Some(seed));
 }
@@ -72,6 +73,5 @@ pub unsafe extern "C" fn getrandom(buffer: *mut c_void, length: size_t, flags: c
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         *byte = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb).to_be_bytes()[0];
     }
-    ENTROPY.set(Some(state));
     length as ssize_t
 }
