@@ -12,7 +12,7 @@ mod judge;
 mod lint;
 mod policies;
 mod remarks;
-mod run;
+pub mod run;
 mod test;
 
 use std::process::ExitCode;

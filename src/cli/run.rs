@@ -114,19 +114,27 @@ async fn shelf(args: &RunArgs) -> anyhow::Result<Option<Arc<Shelf>>> {
     shelf.map(|it| Some(Arc::new(it))).with_context(|| format!("--profiles-dir {}", folder.display()))
 }
 
-struct Parts {
-    client: Client,
-    prometheus: Prometheus,
-    config: Config,
-    camera: Camera,
-    hands: Hands,
-    metrics: Arc<Metrics>,
-    namespace: String,
+/// What the leader works with.
+pub struct Parts {
+    /// Reads the cluster.
+    pub client: Client,
+    /// Where metrics are read.
+    pub prometheus: Prometheus,
+    /// The administrator's settings.
+    pub config: Config,
+    /// What takes profiles.
+    pub camera: Camera,
+    /// What acts.
+    pub hands: Hands,
+    /// Our own metrics.
+    pub metrics: Arc<Metrics>,
+    /// The operator's own namespace.
+    pub namespace: String,
 }
 
 /// What the leader does. Everything is joined into this one future and nothing that acts is spawned: when the lease is
 /// lost it is dropped, and nothing acts any more.
-async fn work(parts: Parts) {
+pub async fn work(parts: Parts) {
     let Parts { client, prometheus, config, camera, hands, metrics, namespace } = parts;
     metrics.leading(true);
     let quiet = SignedDuration::try_from(config.quiet_period).unwrap_or(SignedDuration::MAX);

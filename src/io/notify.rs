@@ -17,12 +17,14 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::{sync::watch, time::timeout};
 
+pub use alertmanager::{Courier, Failure};
+
 use crate::{
     api::AlertRecord,
     io::{
         config::Config,
         http::{self, Endpoint, HttpError},
-        notify::alertmanager::Letterhead,
+        notify::alertmanager::{Http, Letterhead},
     },
 };
 
@@ -36,6 +38,7 @@ const RESOLVED_KEPT: SignedDuration = SignedDuration::from_mins(15);
 pub struct Alerts(Arc<Shared>);
 
 struct Shared {
+    courier: Box<dyn Courier>,
     endpoints: Vec<Endpoint>,
     letterhead: Letterhead,
     board: Mutex<BTreeMap<String, Vec<AlertRecord>>>,
@@ -76,20 +79,26 @@ impl Alerts {
     /// # Errors
     /// No client can be built for a receiver.
     pub fn new(config: &Config) -> Result<Self, HttpError> {
-        let endpoints = config.alertmanagers.clone();
-        for endpoint in &endpoints {
+        for endpoint in &config.alertmanagers {
             http::client(endpoint)?;
         }
+        Ok(Self::sent_by(Http, config))
+    }
+
+    /// An empty board for the receivers of a configuration, who are reached by this courier.
+    pub fn sent_by(courier: impl Courier + 'static, config: &Config) -> Self {
+        let endpoints = config.alertmanagers.clone();
         let reports = endpoints.iter().map(|it| Report { receiver: it.address(), ..Report::default() }).collect();
         let letterhead = Letterhead { runbook_url: config.runbook_url.clone(), cluster: config.cluster.clone() };
-        Ok(Self(Arc::new(Shared {
+        Self(Arc::new(Shared {
+            courier: Box::new(courier),
             endpoints,
             letterhead,
             board: Mutex::default(),
             counts: Mutex::default(),
             news: watch::Sender::new(0),
             reports: watch::Sender::new(reports),
-        })))
+        }))
     }
 
     /// Replaces what a policy has on the board. Whatever fired and is not among the records is resolved now, so an

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
 use prometheus_http_query::{Client, InstantQueryBuilder};
 use reqwest::{
@@ -52,10 +53,24 @@ pub struct Prometheus {
 }
 
 struct Backend {
-    client: Client,
-    endpoint: Endpoint,
+    line: Box<dyn Line>,
     turns: Semaphore,
     counts: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// What carries a question to the backend and brings the body of its answer. [`Prometheus::new`] takes HTTP.
+pub trait Line: Send + Sync {
+    /// Asks an instant query, at a time or at the backend's own.
+    fn ask<'a>(&'a self, query: &'a str, at: Option<Timestamp>) -> BoxFuture<'a, Result<Vec<u8>, QueryFailure>>;
+
+    /// Asks for the build information. Not every backend has it, and none has to.
+    fn build_info(&self) -> BoxFuture<'_, Option<Vec<u8>>>;
+}
+
+/// HTTP.
+struct Http {
+    client: Client,
+    endpoint: Endpoint,
 }
 
 /// What a backend says about itself.
@@ -77,13 +92,14 @@ impl Prometheus {
     pub fn new(endpoint: &Endpoint) -> Result<Self, HttpError> {
         let client = Client::from(http::client(endpoint)?, endpoint.url.as_str())
             .map_err(|error| HttpError::Client(error.to_string()))?;
-        let backend = Backend {
-            client,
-            endpoint: endpoint.clone(),
-            turns: Semaphore::new(MAX_IN_FLIGHT),
-            counts: Mutex::default(),
-        };
-        Ok(Self { backend: Arc::new(backend), flights: Flights::default() })
+        Ok(Self::over(Http { client, endpoint: endpoint.clone() }))
+    }
+
+    /// A backend at the other end of this line.
+    #[must_use]
+    pub fn over(line: impl Line + 'static) -> Self {
+        let backend = Backend { line: Box::new(line), turns: Semaphore::new(MAX_IN_FLIGHT), counts: Mutex::default() };
+        Self { backend: Arc::new(backend), flights: Flights::default() }
     }
 
     /// The samples that an instant query for a range vector (`metric{…}[5m]`) finds at a time, taken down to the
@@ -147,7 +163,7 @@ impl Backend {
     async fn answer(&self, query: &str, at: Timestamp) -> Result<Matrix, QueryFailure> {
         // Held until the answer is decoded, so that two bodies at most are in memory.
         let _turn = self.turn().await?;
-        let body = self.query(self.client.query(query).at(at.as_second())).await?;
+        let body = self.line.ask(query, Some(at)).await?;
         let bytes = body.len();
         // Up to a fifth of a second of work: not on a thread that others wait for.
         let matrix = tokio::task::spawn_blocking(move || decode(&body))
@@ -161,12 +177,12 @@ impl Backend {
         let _turn = self.turn().await?;
         let before = Timestamp::now();
         // The time of the result, not the value of `time()`: VictoriaMetrics evaluates half a minute back and says so.
-        let body = self.query(self.client.query("vector(1)")).await?;
+        let body = self.line.ask("vector(1)", None).await?;
         let after = Timestamp::now();
         let theirs = decode::decode_time(&body)?;
         let round_trip = after.duration_since(before);
         let ours = before.as_duration().as_secs_f64() + round_trip.as_secs_f64() / 2.0;
-        let version = self.version().await;
+        let version = self.line.build_info().await.and_then(|it| decode::decode_version(&it));
         Ok(BackendInfo { version, clock_ahead: theirs - ours, round_trip: round_trip.unsigned_abs() })
     }
 
@@ -176,7 +192,31 @@ impl Backend {
             Ok(Err(_)) | Err(_) => Err(failure(FailureKind::Overloaded, "the query waited two minutes for its turn")),
         }
     }
+}
 
+impl Line for Http {
+    fn ask<'a>(&'a self, query: &'a str, at: Option<Timestamp>) -> BoxFuture<'a, Result<Vec<u8>, QueryFailure>> {
+        let query = self.client.query(query);
+        let query = match at {
+            Some(at) => query.at(at.as_second()),
+            None => query,
+        };
+        self.query(query).boxed()
+    }
+
+    fn build_info(&self) -> BoxFuture<'_, Option<Vec<u8>>> {
+        let info = async {
+            let mut request = self.client.inner().get(self.endpoint.join("api/v1/status/buildinfo"));
+            if let Some(value) = self.authorization().await.ok()? {
+                request = request.header(header::AUTHORIZATION, value);
+            }
+            self.body(request.send().await.ok()?, MAX_SMALL_BODY).await.ok()
+        };
+        info.boxed()
+    }
+}
+
+impl Http {
     async fn query(&self, query: InstantQueryBuilder) -> Result<Vec<u8>, QueryFailure> {
         let mut query = query
             .timeout(self.server_timeout())
@@ -209,15 +249,5 @@ impl Backend {
     /// A little less than ours, milliseconds, so that the server's own sentence still arrives.
     fn server_timeout(&self) -> i64 {
         i64::try_from(self.endpoint.timeout.as_millis() * 9 / 10).unwrap_or(i64::MAX)
-    }
-
-    /// Not every backend says its version, and none has to.
-    async fn version(&self) -> Option<String> {
-        let mut request = self.client.inner().get(self.endpoint.join("api/v1/status/buildinfo"));
-        if let Some(value) = self.authorization().await.ok()? {
-            request = request.header(header::AUTHORIZATION, value);
-        }
-        let body = self.body(request.send().await.ok()?, MAX_SMALL_BODY).await.ok()?;
-        decode::decode_version(&body)
     }
 }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{StatusCode, header};
 use serde::Serialize;
@@ -39,9 +40,23 @@ pub(super) struct Mail {
     batches: Vec<(usize, Vec<u8>)>,
 }
 
+/// What finds the receivers and carries alerts to them. `Alerts::new` takes HTTP.
+pub trait Courier: Send + Sync {
+    /// Every address behind the endpoint's name now, or why there is none.
+    fn addresses<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<BTreeSet<SocketAddr>, String>>;
+
+    /// Takes one batch of alerts, as JSON, to one address of the endpoint.
+    fn deliver<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        address: SocketAddr,
+        alerts: &'a [u8],
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+}
+
 /// Why an address did not take the mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
+pub struct Failure {
     /// For people. Holds neither secrets nor what the receiver wrote.
     pub problem: String,
     /// Whether another try may help.
@@ -130,8 +145,38 @@ fn time(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-/// Every address behind the endpoint's name now.
-pub(super) async fn addresses(endpoint: &Endpoint) -> Result<BTreeSet<SocketAddr>, String> {
+/// HTTP; host header and TLS name stay those of the endpoint's name, whichever address is asked.
+pub(super) struct Http;
+
+impl Courier for Http {
+    fn addresses<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<BTreeSet<SocketAddr>, String>> {
+        addresses(endpoint).boxed()
+    }
+
+    fn deliver<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        address: SocketAddr,
+        alerts: &'a [u8],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        deliver(endpoint, address, alerts).boxed()
+    }
+}
+
+/// Sends the mail to one address of the endpoint.
+pub(super) async fn post(
+    courier: &dyn Courier,
+    endpoint: &Endpoint,
+    address: SocketAddr,
+    mail: &Mail,
+) -> Result<(), Failure> {
+    for (_, alerts) in &mail.batches {
+        courier.deliver(endpoint, address, alerts).await?;
+    }
+    Ok(())
+}
+
+async fn addresses(endpoint: &Endpoint) -> Result<BTreeSet<SocketAddr>, String> {
     let url = &endpoint.url;
     let name = format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
     let found =
@@ -140,27 +185,23 @@ pub(super) async fn addresses(endpoint: &Endpoint) -> Result<BTreeSet<SocketAddr
     if found.is_empty() { Err("has no address".to_owned()) } else { Ok(found) }
 }
 
-/// Sends the mail to one address of the endpoint; host header and TLS name stay those of the name.
-pub(super) async fn post(endpoint: &Endpoint, address: SocketAddr, mail: &Mail) -> Result<(), Failure> {
+async fn deliver(endpoint: &Endpoint, address: SocketAddr, alerts: &[u8]) -> Result<(), Failure> {
     let client = http::builder(endpoint)?
         .resolve(endpoint.url.host_str().unwrap_or_default(), address)
         .timeout(endpoint.timeout.min(TIMEOUT))
         .build()
         .map_err(HttpError::from)?;
-    let url = endpoint.join("api/v2/alerts");
-    for (_, body) in &mail.batches {
-        let mut request = client.post(url.clone()).header(header::CONTENT_TYPE, "application/json").body(body.clone());
-        if let Some(value) = http::authorization(endpoint).await? {
-            request = request.header(header::AUTHORIZATION, value);
-        }
-        let response = request.send().await.map_err(HttpError::from)?;
-        let status = response.status();
-        if !status.is_success() {
-            let after = response.headers().get(header::RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
-            return Err(Failure::answered(status, after.map(Duration::from_secs)));
-        }
+    let mut request = client.post(endpoint.join("api/v2/alerts")).header(header::CONTENT_TYPE, "application/json");
+    if let Some(value) = http::authorization(endpoint).await? {
+        request = request.header(header::AUTHORIZATION, value);
     }
-    Ok(())
+    let response = request.body(alerts.to_vec()).send().await.map_err(HttpError::from)?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let after = response.headers().get(header::RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
+    Err(Failure::answered(status, after.map(Duration::from_secs)))
 }
 
 impl Failure {

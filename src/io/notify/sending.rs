@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::{
     Alerts,
-    alertmanager::{Failure, Mail, addresses, post},
+    alertmanager::{Failure, Mail, post},
     lock,
 };
 use crate::io::http::Endpoint;
@@ -61,7 +61,7 @@ impl Alerts {
         }
         let mut pause = BACKOFF.0;
         let addresses = loop {
-            match addresses(round.endpoint()).await {
+            match self.0.courier.addresses(round.endpoint()).await {
                 Ok(addresses) => break addresses,
                 Err(problem) => round.unresolved(&problem),
             }
@@ -94,7 +94,7 @@ impl Round<'_> {
     async fn deliver(&self, address: SocketAddr, mail: &Mail) {
         let mut pause = BACKOFF.0;
         loop {
-            let result = post(self.endpoint(), address, mail).await;
+            let result = post(&*self.alerts.0.courier, self.endpoint(), address, mail).await;
             self.note(address, mail, &result);
             let Err(Failure { retry: true, after, .. }) = result else { return };
             // Whoever asks for more than the longest pause would lose the alerts, which end unless they are repeated.

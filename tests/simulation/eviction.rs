@@ -1,0 +1,116 @@
+//! Evictions as the API server carries them out (Kubernetes 1.34, `eviction.go`): the budget is debited before the
+//! preconditions are looked at, and the condition is written before the pod is deleted.
+
+use serde_json::{Value, json};
+
+use crate::{
+    server::refusal,
+    wire::{Reply, Sent},
+    world::World,
+};
+
+fn success() -> Reply {
+    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    Reply::Json { code: 201, body, retry_after: None }
+}
+
+/// A refusal of a budget's.
+fn blocked(message: String, retry_after: Option<u64>) -> Reply {
+    let reason = "Cannot evict pod as it would violate the pod's disruption budget.";
+    let Reply::Json { code, mut body, .. } = refusal(429, "TooManyRequests", reason) else {
+        unreachable!("a refusal is JSON")
+    };
+    body["details"] = json!({"causes": [{"reason": "DisruptionBudget", "message": message}]});
+    Reply::Json { code, body, retry_after }
+}
+
+impl World {
+    pub fn evict(&mut self, sent: &Sent) -> Reply {
+        let path = sent.path.trim_end_matches("/eviction").to_owned();
+        let Some(pod) = self.server.get(&path).cloned() else {
+            self.count("eviction: 404");
+            return refusal(404, "NotFound", "pods not found");
+        };
+        let terminating = !pod["metadata"]["deletionTimestamp"].is_null();
+        let pending = pod["status"]["phase"] == "Pending";
+        if !terminating
+            && !pending
+            && let Some(refused) = self.debit_budget(&path, &pod)
+        {
+            return refused;
+        }
+        let wanted = &sent.body["deleteOptions"]["preconditions"];
+        let other = |it: &str| !wanted[it].is_null() && wanted[it] != pod["metadata"][it];
+        if !self.settings.broken.ignores_preconditions() && (other("uid") || other("resourceVersion")) {
+            self.count("eviction: 409");
+            return refusal(409, "Conflict", "the precondition does not match");
+        }
+        if terminating {
+            self.count("eviction: 201 on a terminating pod");
+            return success();
+        }
+        let target = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"});
+        let ready = pod["status"]["conditions"][0].clone();
+        self.server.change(&path, &json!({"status": {"conditions": [ready, target]}}));
+        if !self.calm && self.dice.happens(30) {
+            // The API server goes down between the condition and the deletion.
+            self.count("eviction: condition written, not deleted");
+            return refusal(500, "InternalError", "etcdserver: leader changed");
+        }
+        self.count("eviction: 201");
+        self.terminate(&path, Some(sent));
+        if !self.calm && self.dice.happens(20) {
+            self.count("eviction: 504 though carried out");
+            return refusal(504, "Timeout", "Timeout: request did not complete within requested timeout");
+        }
+        success()
+    }
+
+    /// Takes one disruption from the budget that covers a pod, or says why not.
+    fn debit_budget(&mut self, path: &str, pod: &Value) -> Option<Reply> {
+        let namespace = pod["metadata"]["namespace"].as_str().expect("a namespace");
+        let prefix = format!("/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/");
+        let app = &pod["metadata"]["labels"]["app"];
+        let covers = |it: &Value| it["spec"]["selector"]["matchLabels"]["app"] == *app;
+        let covering: Vec<String> = self
+            .server
+            .objects
+            .range(prefix.clone()..)
+            .take_while(|(it, _)| it.starts_with(&prefix))
+            .filter(|(_, it)| covers(it))
+            .map(|(it, _)| it.clone())
+            .collect();
+        let [budget] = covering.as_slice() else {
+            if covering.is_empty() {
+                return None;
+            }
+            self.count("eviction: 500, two budgets");
+            return Some(refusal(
+                500,
+                "",
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+            ));
+        };
+        let found = self.server.objects[budget].clone();
+        let name = found["metadata"]["name"].as_str().expect("a name");
+        if found["status"]["observedGeneration"].as_i64() < found["metadata"]["generation"].as_i64() {
+            self.count("eviction: 429, budget not observed");
+            return Some(blocked(
+                format!("The disruption budget {name} is still being processed by the server."),
+                Some(10),
+            ));
+        }
+        let allowed = found["status"]["disruptionsAllowed"].as_i64().unwrap_or(0);
+        if allowed <= 0 {
+            self.count("eviction: 429, budget");
+            return Some(blocked(
+                format!("The disruption budget {name} needs 2 healthy pods and has 2 currently"),
+                None,
+            ));
+        }
+        let pod = path.rsplit('/').next().expect("a name");
+        let disrupted = json!({"status": {"disruptionsAllowed": allowed - 1, "disruptedPods": {pod: self.now}}});
+        self.server.change(budget, &disrupted);
+        None
+    }
+}

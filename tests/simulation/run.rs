@@ -1,0 +1,113 @@
+//! A run: two processes and the world, each with a time of its own, none ever ahead of what could still reach it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use crate::{
+    replica::Replica,
+    settings::{Broken, Settings},
+    world::{END, Millis, Order, Shared, World},
+};
+
+/// The longest that a process runs before the others get their turn: how much later than sent it may hear of something.
+const TURN: Millis = 1_000;
+
+/// What came of a run.
+pub struct Report {
+    pub seed: u64,
+    pub broken: Vec<String>,
+    pub counts: BTreeMap<String, u64>,
+    pub trace: u64,
+}
+
+struct Run {
+    world: Shared,
+    replicas: [Option<Replica>; 2],
+}
+
+/// Runs a seed. Everything that is random in it follows from the seed; it needs a thread of its own.
+pub fn run(seed: u64, broken: Broken) -> Report {
+    // The same for all seeds: what a program draws once, for all of its threads, is drawn by whichever comes first.
+    simulated_clock::seed(1);
+    fastrand::seed(seed);
+    let world = Arc::new(Mutex::new(World::new(seed, Settings::of(seed, broken))));
+    let mut run = Run { world, replicas: [None, None] };
+    run.obey();
+    while run.step() {}
+    let mut world = run.world.lock().expect("no panic");
+    world.look_at_the_end();
+    Report { seed, broken: world.broken.clone(), counts: world.counts.clone(), trace: world.trace }
+}
+
+impl Run {
+    /// Lets the process that is furthest behind run, or else lets the next thing happen. Whether there is more to do.
+    fn step(&mut self) -> bool {
+        let head = self.world.lock().expect("no panic").head();
+        let behind =
+            self.replicas.iter().enumerate().filter_map(|(place, it)| Some((it.as_ref()?.time(), place))).min();
+        match behind {
+            Some((time, place)) if time < head.min(END) => {
+                let replica = self.replicas[place].as_mut().expect("it lives");
+                replica.run_until(head.min(time + TURN));
+                if replica.is_over() {
+                    self.bury(place, "process ended");
+                }
+            }
+            _ if head >= END => return false,
+            _ => {
+                self.world.lock().expect("no panic").step();
+                self.obey();
+            }
+        }
+        true
+    }
+
+    /// Does to the processes what the world says.
+    fn obey(&mut self) {
+        let (orders, now) = {
+            let mut world = self.world.lock().expect("no panic");
+            (std::mem::take(&mut world.orders), world.now)
+        };
+        for (place, order) in orders {
+            match (order, &mut self.replicas[place]) {
+                (Order::Start, empty @ None) => {
+                    let skew = self.world.lock().expect("no panic").skew(place);
+                    *empty = Some(Replica::start(&self.world, place, now, skew));
+                }
+                (Order::Kill, Some(_)) => self.bury(place, "process killed"),
+                (Order::Terminate, Some(replica)) => {
+                    replica.terminate();
+                    self.count("process terminated");
+                }
+                (Order::Stop(until), Some(replica)) => {
+                    replica.stopped_until = replica.stopped_until.max(until);
+                    self.count("process stopped and resumed");
+                }
+                (Order::Skew(skew), replica) => {
+                    if let Some(replica) = replica {
+                        replica.skew = skew;
+                    }
+                    let mut world = self.world.lock().expect("no panic");
+                    world.skewed(place, skew);
+                    world.count(&format!("clock ahead by {} s", skew / 1_000));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A process is dead; another takes its place after a while.
+    fn bury(&mut self, place: usize, why: &str) {
+        self.replicas[place] = None;
+        let mut world = self.world.lock().expect("no panic");
+        world.count(why);
+        let pause = world.dice.between(500, 20_000);
+        world.after(pause, move |world| world.orders.push((place, Order::Start)));
+    }
+
+    fn count(&self, what: &str) {
+        self.world.lock().expect("no panic").count(what);
+    }
+}

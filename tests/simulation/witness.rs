@@ -1,0 +1,338 @@
+//! What is seen of the processes at the API server and at their sockets, and the invariants that it is held against. The
+//! numbers are those of the project's list; an assertion rests on what was observed, not on what the operator believes.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    backends::Weather,
+    settings::Rate,
+    wire::{Role, Sent},
+    world::{LEDGER, Millis, World},
+};
+
+/// No mutating request later than this after the last renewal.
+const RENEW_DEADLINE: Millis = 10_000;
+/// No mutating request whose decision is older.
+const DECISION: Millis = 120_000;
+/// No restart whose look at its object is older.
+const LOOK: Millis = 2_000;
+/// Where clocks differ by more, nobody acts. The operator allows 6 s, the API servers' own differ by up to 2 s, and a
+/// header counts whole seconds.
+const SKEW: i64 = 10_000;
+/// An entry of the ledger that is open for so long is an orphan.
+const ORPHAN: i64 = 60_000;
+
+#[derive(Default)]
+pub struct Witness {
+    lives: BTreeMap<(usize, u64), Life>,
+    /// How far the wall clocks are ahead, milliseconds, and since when.
+    skews: [(i64, Millis); 2],
+    /// Since when the policy of the shop is suspended.
+    pub suspended: Option<Millis>,
+    /// Since when all restarts are stopped.
+    pub stopped: Option<Millis>,
+    disturbances: Vec<Disturbance>,
+    born: u64,
+}
+
+/// One life of a process.
+#[derive(Default)]
+struct Life {
+    leads_since: Option<Millis>,
+    /// When the newest renewal was sent that was carried out.
+    renewed: Option<Millis>,
+    looks: BTreeMap<String, Millis>,
+    evaluations: BTreeMap<String, Evaluation>,
+}
+
+#[derive(Clone, Copy)]
+struct Evaluation {
+    at: Timestamp,
+    asked: Millis,
+    /// Something that the decision needs could not be trusted.
+    bad: bool,
+}
+
+/// An eviction or a rollout that was carried out.
+struct Disturbance {
+    at: Millis,
+    namespace: &'static str,
+    workload: usize,
+    uid: String,
+}
+
+impl World {
+    /// A process begins.
+    pub fn born(&mut self, place: usize) -> u64 {
+        self.witness.born += 1;
+        self.witness.lives.insert((place, self.witness.born), Life::default());
+        self.witness.born
+    }
+
+    /// The wall clock of a process was set.
+    pub fn skewed(&mut self, place: usize, skew: i64) {
+        if self.witness.skews[place].0 != skew {
+            self.witness.skews[place] = (skew, self.now);
+        }
+    }
+
+    /// How far the wall clock of a process is ahead.
+    pub fn skew(&self, place: usize) -> i64 {
+        self.witness.skews[place].0
+    }
+
+    /// A query about a namespace is asked.
+    pub fn asked(&mut self, asker: (usize, u64), namespace: &str, at: Timestamp, now: Millis) {
+        let life = self.witness.lives.entry(asker).or_default();
+        let fresh = Evaluation { at, asked: now, bad: false };
+        let evaluation = life.evaluations.entry(namespace.to_owned()).or_insert(fresh);
+        if at.duration_since(evaluation.at).abs().as_secs() > 4 {
+            *evaluation = fresh;
+        }
+    }
+
+    /// An answer about a namespace was not to be trusted.
+    pub fn misled(&mut self, asker: (usize, u64), namespace: &str, metric: &str) {
+        // A figure of many that is missing may be done without; without memory nobody knows when it runs out.
+        let needed = metric.contains("memory") || ![Weather::Empty, Weather::Stale].contains(&self.weather);
+        let life = self.witness.lives.entry(asker).or_default();
+        if let Some(evaluation) = life.evaluations.get_mut(namespace).filter(|_| needed) {
+            evaluation.bad = true;
+        }
+    }
+
+    /// The lease was written.
+    pub fn renewed(&mut self, sent: &Sent) {
+        let holder = self
+            .server
+            .objects
+            .values()
+            .find(|it| it["kind"] == "Lease")
+            .map(|it| it["spec"]["holderIdentity"].clone());
+        let ours = holder.is_some_and(|it| it == format!("operator-{0}_uid-{0}", sent.place));
+        let now = self.now;
+        let life = self.witness.lives.entry((sent.place, sent.life)).or_default();
+        if !ours {
+            return;
+        }
+        let first = life.leads_since.is_none();
+        life.leads_since.get_or_insert(now);
+        life.renewed = life.renewed.max(Some(sent.at));
+        if first {
+            self.count("a leader begins");
+        }
+    }
+
+    /// Looks at a request when it leaves its process.
+    pub fn look_at_sending(&mut self, sent: &Sent) {
+        let key = (sent.place, sent.life);
+        if sent.method == Method::GET {
+            self.witness.lives.entry(key).or_default().looks.insert(sent.path.clone(), sent.at);
+        }
+        if sent.role != Role::Acting {
+            let own = sent.path.ends_with("/status") || sent.path.contains("/events") || sent.role == Role::Election;
+            if sent.method != Method::GET && !own {
+                self.violated(10, &format!("{} {} goes past the acting client", sent.method, sent.path));
+            }
+            return;
+        }
+        self.count(&format!("acting: {}", act(sent)));
+        self.leads(sent);
+        self.is_exact(sent);
+        self.is_fresh(sent);
+        if self.settings.dry_run && sent.namespace() == "bank" {
+            self.violated(20, &format!("{} {} in a dry run", sent.method, sent.path));
+        }
+        if sent.disturbs() {
+            self.may_disturb(sent);
+        }
+    }
+
+    fn leads(&mut self, sent: &Sent) {
+        let renewed = self.witness.lives[&(sent.place, sent.life)].renewed;
+        let other = self.witness.lives.iter().any(|(key, it)| {
+            *key != (sent.place, sent.life) && it.renewed.is_some_and(|at| sent.at < at + RENEW_DEADLINE)
+        });
+        if other {
+            self.count("acting while another leads or led");
+        }
+        if renewed.is_none_or(|at| sent.at >= at + RENEW_DEADLINE) {
+            let late = renewed.map(|it| sent.at - it);
+            self.violated(19, &format!("{} {} starts {late:?} ms after the last renewal", sent.method, sent.path));
+        }
+    }
+
+    /// Every mutating request says of which object, and of which version where it disturbs.
+    fn is_exact(&mut self, sent: &Sent) {
+        let text = |it: &Value| it.as_str().is_some_and(|it| !it.is_empty());
+        let metadata = &sent.body["metadata"];
+        let demands = &sent.body["deleteOptions"]["preconditions"];
+        let exact = match act(sent) {
+            "eviction" => {
+                text(&demands["uid"])
+                    && text(&demands["resourceVersion"])
+                    && sent.parameter("fieldValidation") == Some("Strict")
+            }
+            "rollout" | "fence" => text(&metadata["uid"]) && text(&metadata["resourceVersion"]),
+            "annotations" => text(&metadata["uid"]) && sent.body["spec"].is_null(),
+            "ledger" => text(&metadata["resourceVersion"]),
+            _ => false,
+        };
+        if !exact {
+            self.violated(10, &format!("{} {}: {}", sent.method, sent.path, sent.body));
+        }
+    }
+
+    fn is_fresh(&mut self, sent: &Sent) {
+        let life = &self.witness.lives[&(sent.place, sent.life)];
+        let about = if sent.namespace() == crate::world::OWN { None } else { Some(sent.namespace()) };
+        let evaluation = life
+            .evaluations
+            .iter()
+            .filter(|(it, _)| about.is_none_or(|about| about == *it))
+            .map(|(_, it)| it.asked)
+            .max();
+        let look = life.looks.get(sent.path.trim_end_matches("/eviction")).copied();
+        // The ledger is begun before there is anything to decide.
+        let begins = act(sent) == "ledger" && evaluation.is_none();
+        if !begins && evaluation.is_none_or(|at| sent.at > at + DECISION) {
+            self.violated(7, &format!("{} {} rests on an evaluation of {evaluation:?} ms", sent.method, sent.path));
+        }
+        if sent.disturbs() && look.is_none_or(|at| sent.at > at + LOOK) {
+            self.violated(7, &format!("{} {} rests on a look of {look:?} ms", sent.method, sent.path));
+        }
+    }
+
+    fn may_disturb(&mut self, sent: &Sent) {
+        let life = &self.witness.lives[&(sent.place, sent.life)];
+        let evaluation = life.evaluations.get(sent.namespace()).copied();
+        let (skew, since) = self.witness.skews[sent.place];
+        // A wall clock that is set may shorten the quiet period by what the operator takes for no difference.
+        let quiet = (self.settings.quiet * 1_000).saturating_sub(6_000);
+        if life.leads_since.is_none_or(|at| sent.at < at + quiet) {
+            let since = life.leads_since;
+            self.violated(8, &format!("{} though it leads since {since:?} ms", sent.path));
+        }
+        if evaluation.is_none_or(|it| it.bad) {
+            self.violated(1, &format!("{} on evidence that could not be trusted", sent.path));
+        }
+        if skew.abs() > SKEW && evaluation.is_some_and(|it| it.asked > since) {
+            self.violated(6, &format!("{} with a clock that is {skew} ms ahead", sent.path));
+        }
+        // The policy is read anew up to two seconds before the look, which may be as old again.
+        if sent.namespace() == "shop" && self.witness.suspended.is_some_and(|at| sent.at > at + 2 * LOOK) {
+            self.violated(21, &format!("{} of a suspended policy", sent.path));
+        }
+        if self.witness.stopped.is_some_and(|at| sent.at > at + 2 * LOOK) {
+            self.violated(21, &format!("{} though people stopped all restarts", sent.path));
+        }
+    }
+
+    /// An eviction or a rollout of ours was carried out.
+    pub fn disturbed(&mut self, sent: &Sent, workload: usize, uid: &str) {
+        let (now, of) = (self.now, &self.cluster.workloads[workload]);
+        let (namespace, name, leaks) = (of.namespace, of.name, of.leaks);
+        let ledger = self.ledger();
+        let entries = ledger["entries"].as_array().into_iter().flatten();
+        match entries.filter(|it| it["object"]["uid"] == *uid).next_back() {
+            None => self.violated(22, &format!("{} is not in the ledger", sent.path)),
+            Some(entry) if in_storm(&ledger["storm"], entry) => {
+                self.violated(16, &format!("{} in a storm: {}", sent.path, ledger["storm"]));
+            }
+            Some(_) => {}
+        }
+        if !leaks {
+            self.violated(2, &format!("{name} is healthy, and {} came", sent.path));
+        }
+        self.witness.disturbances.push(Disturbance { at: now, namespace, workload, uid: uid.to_owned() });
+        let cooldown = Rate { max: 1, window: self.settings.cooldown };
+        let (in_namespace, in_cluster) = (self.settings.namespace, self.settings.cluster);
+        self.holds(&format!("workload {name}"), cooldown, |it| it.workload == workload);
+        self.holds(&format!("namespace {namespace}"), in_namespace, |it| it.namespace == namespace);
+        self.holds("the cluster", in_cluster, |_| true);
+        // What we have made unavailable and is not yet replaced may be one pod.
+        let desired = self.cluster.workloads[workload].desired;
+        let live = self.cluster.pods.iter().filter(|it| it.workload == workload);
+        let ours = live.clone().filter(|it| it.ours && it.gone_at.is_some()).count();
+        let ready = live.filter(|it| it.ready).count();
+        if ours > 1 && ready + 1 < desired {
+            self.violated(12, &format!("{ours} pods of {name} go at once, and {ready} of {desired} are ready"));
+        }
+    }
+
+    fn holds(&mut self, of_what: &str, rate: Rate, belongs: impl Fn(&Disturbance) -> bool) {
+        let from = self.now.saturating_sub(rate.window * 1_000 - 1);
+        let count = self.witness.disturbances.iter().filter(|it| belongs(it) && it.at >= from).count();
+        if count > rate.max {
+            let Rate { max, window } = rate;
+            self.violated(14, &format!("{count} restarts of {of_what} in {window} s, and {max} are allowed"));
+        }
+    }
+
+    fn ledger(&self) -> Value {
+        let text = self.server.get(LEDGER).and_then(|it| it["data"]["ledger.json"].as_str());
+        text.map_or(Value::Null, |it| serde_json::from_str(it).expect("JSON"))
+    }
+
+    /// What holds when the processes were left alone for a while.
+    pub fn look_at_the_end(&mut self) {
+        let ledger = self.ledger();
+        let entries: Vec<&Value> = ledger["entries"].as_array().into_iter().flatten().collect();
+        if !ledger["storm"].is_null() {
+            self.count("runs with a storm");
+        }
+        let now = i64::try_from(self.now).expect("centuries");
+        let age = |entry: &Value| now - (time(&entry["at"]) - crate::replica::EPOCH * 1_000);
+        for entry in entries.iter().filter(|it| it["state"] == "Pending" && age(it) > ORPHAN) {
+            self.violated(18, &format!("an entry is open for {} ms: {entry}", age(entry)));
+        }
+        let untold: Vec<String> = self
+            .witness
+            .disturbances
+            .iter()
+            .filter(|it| !entries.iter().any(|entry| entry["object"]["uid"] == it.uid))
+            .map(|it| it.uid.clone())
+            .collect();
+        for uid in untold {
+            self.violated(18, &format!("the ledger does not tell of {uid}"));
+        }
+        let lives = || self.witness.lives.values();
+        let led = lives().filter_map(|it| it.renewed).max().unwrap_or(0);
+        let evaluated = lives().flat_map(|it| it.evaluations.values()).map(|it| it.asked).max().unwrap_or(0);
+        if self.now > led + 20_000 {
+            self.violated(19, &format!("nobody leads since {led} ms"));
+        }
+        if self.now > evaluated + 45_000 {
+            self.violated(26, &format!("nobody evaluates since {evaluated} ms"));
+        }
+    }
+}
+
+/// Unix time in milliseconds.
+fn time(value: &Value) -> i64 {
+    let at: Timestamp = value.as_str().expect("a time").parse().expect("a time");
+    at.as_millisecond()
+}
+
+/// Whether an entry was debited after a storm was written down, and before it had been calm for a minute, whichever API
+/// server told the time.
+fn in_storm(storm: &Value, entry: &Value) -> bool {
+    let seen = || time(&storm["seen"]);
+    !storm.is_null() && entry["state"] == "Pending" && (seen() + 5_000..seen() + 55_000).contains(&time(&entry["at"]))
+}
+
+/// What a request of the acting client is.
+fn act(sent: &Sent) -> &'static str {
+    match () {
+        () if sent.path.ends_with("/eviction") && sent.method == Method::POST => "eviction",
+        () if sent.path == LEDGER && sent.method == Method::PUT => "ledger",
+        () if sent.method != Method::PATCH => "unknown",
+        () if sent.disturbs() => "rollout",
+        () if !sent.body["metadata"]["annotations"]["grpc-hygiene.io/fence"].is_null() => "fence",
+        () => "annotations",
+    }
+}
