@@ -7,7 +7,7 @@ BUILDAH=$CLUSTER_DIR/buildah
 SHOP_VERSIONS=(1.45 1.75 1.85)
 IMAGE_GROUPS=(base shop etcd runtime-base operator)
 # What `COPY . .` of the Dockerfile sees; .dockerignore lets nothing else through.
-OPERATOR_INPUTS=("$REPO"/{Dockerfile,.dockerignore,Cargo.toml,Cargo.lock,src,benches,crds})
+OPERATOR_INPUTS=("$REPO"/{Dockerfile,.dockerignore,Cargo.toml,Cargo.lock,src,benches,crds,tests/simulation/clock})
 
 reference_of() {
   case $1 in
