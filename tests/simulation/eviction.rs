@@ -15,7 +15,7 @@ fn success() -> Reply {
 }
 
 /// A refusal of a budget's.
-fn blocked(message: String, retry_after: Option<u64>) -> Reply {
+fn blocked(message: &str, retry_after: Option<u64>) -> Reply {
     let reason = "Cannot evict pod as it would violate the pod's disruption budget.";
     let Reply::Json { code, mut body, .. } = refusal(429, "TooManyRequests", reason) else {
         unreachable!("a refusal is JSON")
@@ -96,7 +96,7 @@ impl World {
         if found["status"]["observedGeneration"].as_i64() < found["metadata"]["generation"].as_i64() {
             self.count("eviction: 429, budget not observed");
             return Some(blocked(
-                format!("The disruption budget {name} is still being processed by the server."),
+                &format!("The disruption budget {name} is still being processed by the server."),
                 Some(10),
             ));
         }
@@ -104,7 +104,7 @@ impl World {
         if allowed <= 0 {
             self.count("eviction: 429, budget");
             return Some(blocked(
-                format!("The disruption budget {name} needs 2 healthy pods and has 2 currently"),
+                &format!("The disruption budget {name} needs 2 healthy pods and has 2 currently"),
                 None,
             ));
         }

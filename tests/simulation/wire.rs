@@ -174,9 +174,9 @@ impl World {
         if dice.happens(if role == Role::Acting { 60 } else { 15 }) {
             let slow = dice.between(100, if role == Role::Acting { 40_000 } else { 4_000 });
             if dice.happens(500) {
-                there += slow
+                there += slow;
             } else {
-                back += slow
+                back += slow;
             }
             self.count("request delayed");
         }

@@ -237,8 +237,8 @@ impl World {
         let (now, of) = (self.now, &self.cluster.workloads[workload]);
         let (namespace, name, leaks) = (of.namespace, of.name, of.leaks);
         let ledger = self.ledger();
-        let entries = ledger["entries"].as_array().into_iter().flatten();
-        match entries.filter(|it| it["object"]["uid"] == *uid).next_back() {
+        let mut entries = ledger["entries"].as_array().into_iter().flatten();
+        match entries.rfind(|it| it["object"]["uid"] == *uid) {
             None => self.violated(22, &format!("{} is not in the ledger", sent.path)),
             Some(entry) if in_storm(&ledger["storm"], entry) => {
                 self.violated(16, &format!("{} in a storm: {}", sent.path, ledger["storm"]));

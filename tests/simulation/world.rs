@@ -15,7 +15,7 @@ use crate::{
     cluster::{Cluster, Workload},
     dice::Dice,
     server::{Server, refusal},
-    settings::Settings,
+    settings::{Broken, Settings},
     wire::{Fate, Journey, Reply, Role, Sent},
     witness::Witness,
 };
@@ -254,6 +254,8 @@ impl World {
         }
         let place = usize::try_from(self.dice.between(0, 2)).expect("two");
         let order = match self.dice.below_thousand() {
+            // What a leader does that stood still is seen sooner where they do so all the time.
+            _ if self.settings.broken == Broken::Gate => Order::Stop(self.now + self.dice.between(11_000, 30_000)),
             0..350 => Order::Kill,
             350..450 => Order::Terminate,
             450..800 => {
@@ -265,7 +267,8 @@ impl World {
             ),
         };
         self.orders.push((place, order));
-        let pause = self.dice.between(2_000, 60_000);
+        let longest = if self.settings.broken == Broken::Gate { 20_000 } else { 60_000 };
+        let pause = self.dice.between(2_000, longest);
         self.after(pause, Self::trouble);
     }
 
