@@ -44,6 +44,7 @@ use crate::{
         pods::Owners,
         profiles::Camera,
         prometheus::Prometheus,
+        quiet::Quiet,
         recall::recall,
         report::{self, Address},
     },
@@ -76,8 +77,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The operator's own namespace.
     pub namespace: String,
-    /// No restart before this time.
-    pub quiet_until: Timestamp,
+    /// No restart in it.
+    pub quiet: Quiet,
     /// The policies that restart, as each was evaluated last.
     pub rivals: Mutex<BTreeMap<String, Rival>>,
 }
@@ -251,7 +252,7 @@ async fn judge<K: PolicyResource>(
     let profiled = policy.profiles.is_some() || !recalled.profiles.is_empty();
     let held = if profiled { ctx.camera.held().await } else { Held::new() };
     let operator = ctx.camera.operator().to_owned();
-    let (quiet_until, guard) = (Some(ctx.quiet_until), ctx.config.guard.clone());
+    let (quiet_until, guard) = (ctx.quiet.until(now), ctx.config.guard.clone());
     let (key, generation) = (resource.key(), resource.meta().generation);
     let restarts = policy.restart.as_ref().filter(|_| policy.mode == Mode::Enforce);
     let rivals = ctx.rivals(&key, restarts.map(|rule| Rival::new(&key, rule, &findings)));

@@ -17,6 +17,7 @@ pub mod pods;
 pub mod pprof;
 pub mod profiles;
 pub mod prometheus;
+pub mod quiet;
 pub mod recall;
 pub mod report;
 pub mod series;

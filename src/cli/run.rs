@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, Client, Config as KubeConfig,
     api::ListParams,
@@ -33,6 +32,7 @@ use crate::{
         pods::Owners,
         profiles::{self, Camera},
         prometheus::Prometheus,
+        quiet::Quiet,
         shelf::Shelf,
         sweep,
     },
@@ -137,11 +137,11 @@ pub struct Parts {
 pub async fn work(parts: Parts) {
     let Parts { client, prometheus, config, camera, hands, metrics, namespace } = parts;
     metrics.leading(true);
-    let quiet = SignedDuration::try_from(config.quiet_period).unwrap_or(SignedDuration::MAX);
     let reporter = Reporter { controller: "grpc-hygiene".into(), instance: None };
+    let quiet = Quiet::begin(config.quiet_period);
     let ctx = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
-        quiet_until: Timestamp::now().saturating_add(quiet).unwrap_or(Timestamp::MAX),
+        quiet,
         rivals: Mutex::default(),
         client,
         prometheus,
