@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down try test soak-sim fuzz lint generate bench-detect
 
-SEEDS ?= 100000
+SEEDS ?= 1000
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= notation profile replay
 
@@ -22,8 +22,8 @@ try: ## the same finding without root and without a cluster: plain processes on 
 test: ## all tests: unit, wire, real API server, real cluster (root for the last; about 30 minutes)
 	@tests/run
 
-soak-sim: ## two replicas in simulated time with faults of every kind, SEEDS=100000 (see tests/simulation.rs)
-	SIMULATION_SEEDS=$(SEEDS) cargo test --release --locked --test simulation -- --nocapture no_seed_breaks_an_invariant
+soak-sim: ## two replicas in simulated time with faults of every kind, SEEDS=1000 (see tests/simulation.rs)
+	SIMULATION_SEEDS=$(SEEDS) cargo test --release --locked --test simulation -- --ignored --nocapture no_seed_breaks_an_invariant
 
 fuzz: ## nonsense for the parsers of series and profiles and for the replay, FUZZ_SECONDS=60 each (needs cargo-fuzz and a C++ compiler)
 	@for target in $(FUZZ_TARGETS); do \

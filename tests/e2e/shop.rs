@@ -83,10 +83,11 @@ impl Shop {
         shop
     }
 
-    /// Removes the namespace. What a failed test leaves is there to look at until the next run.
+    /// Removes the namespace, and what the ledger holds of it: names come again. What a failed test leaves is there to look at until the next run.
     pub async fn remove(&self) {
         let api: &Api<Namespace> = &Api::all(self.world.client.clone());
         let name = self.namespace.as_str();
+        self.world.forget(name).await;
         if api.get_opt(name).await.expect("namespaces").is_none() {
             return;
         }

@@ -8,13 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use grpc_hygiene::io::ledger::NAME;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Service},
 };
 use kube::{
     Api, Client, Config,
-    api::ListParams,
+    api::{ListParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::Value;
@@ -135,6 +136,21 @@ impl World {
             .expect("the program starts")
     }
 
+    /// Takes the restarts of a namespace out of the ledger, if there is one.
+    pub async fn forget(&self, namespace: &str) {
+        let ledgers = &self.ledgers();
+        let taken_out = || async move {
+            let Some(mut map) = ledgers.get_opt(NAME).await.map_err(|it| it.to_string())? else { return Ok(()) };
+            let Some(text) = map.data.as_mut().and_then(|it| it.get_mut(KEY)) else { return Ok(()) };
+            let mut ledger: Value = serde_json::from_str(text).map_err(|it| it.to_string())?;
+            ledger["entries"].as_array_mut().ok_or("no entries")?.retain(|it| it["namespace"] != namespace);
+            *text = ledger.to_string();
+            // The operator may have written it meanwhile.
+            ledgers.replace(NAME, &PostParams::default(), &map).await.map(drop).map_err(|it| it.to_string())
+        };
+        self.eventually(namespace, SOON, "the ledger has forgotten it", taken_out).await;
+    }
+
     /// Asks until `ask` has an answer. What it says meanwhile is why there is none yet; at the deadline that, the
     /// policies, pods, events and the operator's log are printed.
     pub async fn eventually<T, F: Future<Output = Result<T, String>>>(
@@ -182,9 +198,12 @@ impl World {
     }
 }
 
+/// The ledger's key in its ConfigMap.
+const KEY: &str = "ledger.json";
+
 /// The restarts of a namespace, as they stand in the ledger.
 pub fn entries(ledger: Option<&ConfigMap>, namespace: &str) -> Vec<Value> {
-    let text = ledger.and_then(|it| it.data.as_ref()?.get("ledger.json"));
+    let text = ledger.and_then(|it| it.data.as_ref()?.get(KEY));
     let ledger: Value = text.map_or(Value::Null, |it| serde_json::from_str(it).expect("the ledger is JSON"));
     let all = ledger["entries"].as_array().cloned().unwrap_or_default();
     all.into_iter().filter(|it| it["namespace"] == namespace).collect()
