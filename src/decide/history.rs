@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use crate::{
     api::{AlertRecord, AnnotatedWorkload, GrpcClientPolicyStatus, Offender, ProfileRecord},
     decide::{
-        Because, Guard, Subject, Why, Workload,
+        Because, Guard, Subject, Workload,
         ledger::Ledger,
         overlap::Rival,
         profiles::{Held, is_about},
+        storm::is_missing,
     },
 };
 
@@ -168,7 +169,6 @@ impl History {
 }
 
 fn missing(status: &GrpcClientPolicyStatus) -> usize {
-    let reasons = [Why::NoData.reason(), "Stale"];
-    let missing = status.inconclusive.iter().filter(|it| reasons.contains(&it.reason.as_str()));
+    let missing = status.inconclusive.iter().filter(|it| is_missing(&it.reason));
     missing.map(|it| usize::try_from(it.containers).unwrap_or(usize::MAX)).sum()
 }

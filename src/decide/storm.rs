@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::decide::{Case, Finding, Verdict, Why};
+use crate::decide::{Case, Finding, Verdict};
 
 /// When suspicion is mass suspicion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +52,15 @@ pub fn storm(
 }
 
 /// Containers whose samples are missing or old.
-#[must_use]
-pub fn missing(findings: &[Finding]) -> usize {
-    let is_missing = |it: &&Finding| matches!(&it.verdict, Verdict::Inconclusive(Why::NoData | Why::Stale { .. }));
-    findings.iter().filter(is_missing).count()
+fn missing(findings: &[Finding]) -> usize {
+    let vanished = |it: &&Finding| matches!(&it.verdict, Verdict::Inconclusive(why) if is_missing(why.reason()));
+    findings.iter().filter(vanished).count()
+}
+
+/// Whether a container that is inconclusive for this reason has vanished from the metrics. The last evaluation's reasons
+/// stand in status as words.
+pub(super) fn is_missing(reason: &str) -> bool {
+    matches!(reason, "NoData" | "Stale")
 }
 
 fn is_many(some: usize, all: usize, least: u32, percent: u32) -> bool {
