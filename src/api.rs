@@ -7,6 +7,7 @@ mod crd;
 mod duration;
 mod keepalive;
 pub mod names;
+mod quantity;
 mod resource;
 mod spec;
 mod status;
@@ -17,6 +18,7 @@ pub use duration::{DurationText, InvalidDuration, parse_duration, print_duration
 pub use keepalive::{
     ClientPreset, KeepaliveClientSpec, KeepaliveServerSpec, KeepaliveSpec, Language, LoadBalancing, ServerPreset,
 };
+pub use quantity::parse_quantity;
 pub use resource::{PolicyResource, Reach};
 pub use spec::{
     AlertSpec, AnnotateSpec, ClusterGrpcClientPolicy, ClusterGrpcClientPolicySpec, EvidenceRule, GrpcClientPolicy,
