@@ -5,6 +5,7 @@
 
 pub mod act;
 pub mod acting;
+pub mod addresses;
 pub mod clients;
 pub mod config;
 pub mod history;
