@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::{api::print_duration, decide::Diagnosis};
+use crate::{
+    api::print_duration,
+    decide::{Diagnosis, ledger::Refusal},
+};
 
 /// Why a remediation is withheld, or did not succeed.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,56 +141,8 @@ pub enum Because {
     },
     /// Another pod of the workload goes first.
     OneAtATime,
-    /// The last restart of the workload is too recent.
-    Cooldown {
-        /// When the next may be.
-        until: Timestamp,
-    },
-    /// Enough restarts of the workload for a day.
-    DailyLimit {
-        /// How many there were.
-        restarts: u32,
-    },
-    /// The same revision leaks again after it was restarted.
-    RestartDebt {
-        /// How many restarts did not help.
-        restarts: u32,
-        /// When the next may be.
-        until: Timestamp,
-    },
-    /// Enough of the policy's pods are being restarted now.
-    AtOnce {
-        /// How many.
-        restarts: u32,
-    },
-    /// Enough restarts in the namespace.
-    NamespaceLimit {
-        /// How many there were.
-        restarts: u32,
-        /// When the next may be.
-        until: Timestamp,
-    },
-    /// Enough restarts in the cluster.
-    ClusterLimit {
-        /// How many there were.
-        restarts: u32,
-        /// When the next may be.
-        until: Timestamp,
-    },
-    /// So many workloads offend at once that the observer may be the sick one.
-    Storm {
-        /// When it will have been calm for long enough, if it stays calm.
-        until: Timestamp,
-        /// What was seen.
-        why: String,
-    },
-    /// An earlier restart of the workload is not settled.
-    Unsettled,
-    /// The ledger began a short while ago: nobody knows what was restarted before.
-    NewLedger {
-        /// When that no longer matters.
-        until: Timestamp,
-    },
+    /// Nothing may be spent on it.
+    Budget(Refusal),
     /// The API server's clock and ours differ.
     ClockSkew {
         /// By how much, seconds.
@@ -248,15 +203,7 @@ impl Because {
             Self::NoEvidence { .. } => "NoEvidence",
             Self::Overlap { because, .. } => because.reason(),
             Self::OneAtATime => "OneAtATime",
-            Self::Cooldown { .. } => "Cooldown",
-            Self::DailyLimit { .. } => "DailyLimit",
-            Self::RestartDebt { .. } => "RestartDebt",
-            Self::AtOnce { .. } => "AtOnce",
-            Self::NamespaceLimit { .. } => "NamespaceLimit",
-            Self::ClusterLimit { .. } => "ClusterLimit",
-            Self::Storm { .. } => "Storm",
-            Self::Unsettled => "Unsettled",
-            Self::NewLedger { .. } => "NewLedger",
+            Self::Budget(refusal) => refusal.reason(),
             Self::ClockSkew { .. } => "ClockSkew",
             Self::Ledger { .. } => "Ledger",
             Self::NotLeader => "NotLeader",
@@ -340,33 +287,7 @@ impl fmt::Display for Because {
             ),
             Self::Overlap { policy, because } => write!(f, "policy {policy}, which selects the pod too: {because}"),
             Self::OneAtATime => f.write_str("another pod of the workload goes first"),
-            Self::Cooldown { until } => {
-                write!(f, "the workload was restarted recently; the cooldown ends at {until:.0}")
-            }
-            Self::DailyLimit { restarts } => write!(f, "the workload was restarted {restarts} times in 24 hours"),
-            Self::RestartDebt { restarts, until } => write!(
-                f,
-                "the same revision leaks again after {restarts} restarts; the back-off, which doubles, ends at {until:.0}"
-            ),
-            Self::AtOnce { restarts } => {
-                write!(f, "{restarts} of the policy's pods are being restarted now, which is enough at once")
-            }
-            Self::NamespaceLimit { restarts, until } => {
-                write!(f, "{restarts} restarts in the namespace are enough; the next may be at {until:.0}")
-            }
-            Self::ClusterLimit { restarts, until } => {
-                write!(f, "{restarts} restarts in the cluster are enough; the next may be at {until:.0}")
-            }
-            Self::Storm { until, why } => {
-                write!(f, "{why}: perhaps what measures them is sick; if it stays calm, restarts go on at {until:.0}")
-            }
-            Self::Unsettled => f.write_str("an earlier restart of the workload is not settled yet"),
-            Self::NewLedger { until } => {
-                write!(
-                    f,
-                    "the ledger of restarts is new, and what it replaces is not known; it allows nothing before {until:.0}"
-                )
-            }
+            Self::Budget(refusal) => refusal.fmt(f),
             Self::ClockSkew { seconds } => {
                 write!(f, "the clocks of the API server and of the operator differ by {seconds} s")
             }
@@ -382,4 +303,10 @@ fn outside(f: &mut fmt::Formatter<'_>, opens: Option<Timestamp>, in_time: bool) 
     let Some(opens) = opens else { return f.write_str("no window for restarts is open, and none is known to begin") };
     write!(f, "no window for restarts is open; the next begins at {opens:.0}")?;
     if in_time { Ok(()) } else { f.write_str(", and memory is forecast to run out before that: the alert stands") }
+}
+
+impl From<Refusal> for Because {
+    fn from(refusal: Refusal) -> Self {
+        Self::Budget(refusal)
+    }
 }

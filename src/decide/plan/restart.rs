@@ -111,7 +111,7 @@ pub(super) fn hold_all(cases: &mut [Case], why: &str, calm: Duration, now: Times
     let until = now.saturating_add(calm).unwrap_or(Timestamp::MAX);
     let rungs = cases.iter_mut().flat_map(|it| &mut it.rungs);
     for rung in rungs.filter(|it| it.remediation == Remediation::Restart && it.decision == Decision::Do) {
-        rung.decision = Decision::Withheld(Because::Storm { until, why: why.to_owned() });
+        rung.decision = Decision::Withheld(Refusal::Storm { until, why: why.to_owned() }.into());
         rung.restart = None;
     }
 }
@@ -228,21 +228,5 @@ pub fn wish(policy: &str, target: &Target, workload: &Workload, state: &Workload
         revision: target.revision.clone(),
         replicas: state.desired,
         policy: policy.to_owned(),
-    }
-}
-
-impl From<Refusal> for Because {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Unsettled => Self::Unsettled,
-            Refusal::Cooldown { until } => Self::Cooldown { until },
-            Refusal::DailyLimit { restarts } => Self::DailyLimit { restarts },
-            Refusal::NewLedger { until } => Self::NewLedger { until },
-            Refusal::Storm { until, why } => Self::Storm { until, why },
-            Refusal::Debt { restarts, until } => Self::RestartDebt { restarts, until },
-            Refusal::AtOnce { restarts } => Self::AtOnce { restarts },
-            Refusal::NamespaceLimit { restarts, until } => Self::NamespaceLimit { restarts, until },
-            Refusal::ClusterLimit { restarts, until } => Self::ClusterLimit { restarts, until },
-        }
     }
 }
