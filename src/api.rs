@@ -8,6 +8,7 @@ mod duration;
 mod keepalive;
 pub mod names;
 mod resource;
+mod restraint;
 mod spec;
 mod status;
 mod windows;
@@ -18,6 +19,7 @@ pub use keepalive::{
     ClientPreset, KeepaliveClientSpec, KeepaliveServerSpec, KeepaliveSpec, Language, LoadBalancing, ServerPreset,
 };
 pub use resource::{PolicyResource, Reach};
+pub use restraint::{ApprovalRule, ApprovalState, ApprovalStatus, StandDownSpec, When};
 pub use spec::{
     AlertSpec, AnnotateSpec, ClusterGrpcClientPolicy, ClusterGrpcClientPolicySpec, EvidenceRule, GrpcClientPolicy,
     GrpcClientPolicySpec, Mode, PolicyRules, ProfilesSpec, RemediationSpec, RestartMethod, RestartSpec, Severity,

@@ -7,6 +7,7 @@
 //! heap profile ──blame──▶ call sites ──profiles──▶ ProfileRecord, which the next plan is made with
 //! ```
 
+pub mod approval;
 mod assess;
 pub mod blame;
 pub mod clients;
@@ -29,9 +30,11 @@ mod plan;
 pub mod policy;
 pub mod profiles;
 mod protection;
+pub mod quietest;
 pub mod replay;
 pub mod scales;
 pub mod series;
+pub mod stand_down;
 pub mod stats;
 pub mod status;
 pub mod storm;

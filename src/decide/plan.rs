@@ -24,7 +24,13 @@ use crate::{
     api::{AlertRecord, AnnotatedWorkload, Mode, Offender, ProfileRecord},
     decide::{
         Confidence, Diagnosis, Evidence, Finding, Growth, History, Past, Policy, Strength, Subject, Target, Verdict,
-        Workload, ledger::Limits, looks::Looks, overlap::overlapping, scales::look_distance, storm::storm,
+        Workload,
+        approval::{self, Asked},
+        ledger::Limits,
+        looks::Looks,
+        overlap::overlapping,
+        scales::look_distance,
+        storm::storm,
     },
 };
 
@@ -102,6 +108,8 @@ pub struct Case {
     pub confirmed: bool,
     /// The newest profile of it, if one was asked for.
     pub profile: Option<ProfileRecord>,
+    /// The approvals that its restart needs.
+    pub approvals: Asked,
     /// The steps that the policy lists.
     pub rungs: Vec<Rung>,
 }
@@ -229,8 +237,10 @@ fn case(means: &Means<'_>, finding: &Finding) -> Option<Case> {
         confirmed: looks.confirm(Strength::Alertable) || past.is_some_and(|it| it.offender.confirmed),
         looks,
         profile: history.profile_of(&finding.target.subject).cloned(),
+        approvals: Asked::default(),
         rungs: Vec::new(),
     };
+    case.approvals = approval::asked(policy, history, &case, now);
     case.rungs = ladder(means, &case);
     Some(case)
 }

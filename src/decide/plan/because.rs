@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::print_duration,
-    decide::{Diagnosis, ledger::Refusal},
+    decide::{Diagnosis, approval::Approval, ledger::Refusal, quietest::Quieter, status::rounded},
 };
 
 /// Why a remediation is withheld, or did not succeed.
@@ -45,6 +45,13 @@ pub enum Because {
         /// Where.
         by: String,
     },
+    /// A person has to say yes first.
+    AwaitingApproval(Approval),
+    /// An alert stops restarts while it fires, or nobody knows whether it does.
+    StandDown {
+        /// Which, and why.
+        why: String,
+    },
     /// The operator has just started or become leader.
     QuietPeriod {
         /// Until when.
@@ -62,6 +69,11 @@ pub enum Because {
     Protected {
         /// What.
         by: String,
+    },
+    /// A node that runs the workload is being emptied.
+    Draining {
+        /// A pod that goes.
+        pod: String,
     },
     /// Its owner is of a kind that is not restarted.
     UnsupportedOwner {
@@ -127,6 +139,8 @@ pub enum Because {
         /// Whether that is before a restart would be too late.
         in_time: bool,
     },
+    /// Fewer calls are to be expected later, and memory leaves time until then.
+    QuieterLater(Quieter),
     /// No profile is stored yet that would outlive the restart.
     NoEvidence {
         /// Why not.
@@ -181,12 +195,15 @@ impl Because {
             Self::LimitFarAway { .. } => "LimitFarAway",
             Self::AlertFirst => "AlertFirst",
             Self::Stopped { .. } => "Stopped",
+            Self::AwaitingApproval(_) => "AwaitingApproval",
+            Self::StandDown { .. } => "StandDown",
             Self::QuietPeriod { .. } => "QuietPeriod",
             Self::PodNotReady => "PodNotReady",
             Self::NoWorkload => "NoWorkload",
             Self::Exempt => "Exempt",
             Self::SystemNamespace => "SystemNamespace",
             Self::Protected { .. } => "Protected",
+            Self::Draining { .. } => "Draining",
             Self::UnsupportedOwner { .. } => "UnsupportedOwner",
             Self::DaemonSet => "DaemonSet",
             Self::NamespaceNotAllowed => "NamespaceNotAllowed",
@@ -200,6 +217,7 @@ impl Because {
             Self::Autoscaling { .. } => "Autoscaling",
             Self::RestartReverted { .. } => "RestartReverted",
             Self::OutsideWindow { .. } => "OutsideWindow",
+            Self::QuieterLater(_) => "QuieterLater",
             Self::NoEvidence { .. } => "NoEvidence",
             Self::Overlap { because, .. } => because.reason(),
             Self::OneAtATime => "OneAtATime",
@@ -238,6 +256,8 @@ impl fmt::Display for Because {
             }
             Self::AlertFirst => f.write_str("the alert has not been sent yet"),
             Self::Stopped { by } => write!(f, "somebody stopped restarts: {by}"),
+            Self::AwaitingApproval(approval) => approval.fmt(f),
+            Self::StandDown { why } => write!(f, "restarts stand down: {why}"),
             Self::QuietPeriod { until } => write!(f, "the operator has just started; restarts may begin at {until:.0}"),
             Self::PodNotReady => f.write_str("the pod is not ready"),
             Self::NoWorkload => f.write_str("the pod has no owner that would replace it"),
@@ -246,6 +266,9 @@ impl fmt::Display for Because {
                 f.write_str("pods of system namespaces and of the operator's own namespace are never restarted")
             }
             Self::Protected { by } => write!(f, "the pod is not to be disturbed: {by}"),
+            Self::Draining { pod } => {
+                write!(f, "pod {pod} of the workload is being evicted from its node; one pod less is enough at a time")
+            }
             Self::UnsupportedOwner { kind } => {
                 write!(f, "its owner is a {kind}, and pods of that kind are never restarted")
             }
@@ -281,6 +304,13 @@ impl fmt::Display for Because {
                 by.map_or_else(String::new, |it| format!(", it seems by {it}"))
             ),
             Self::OutsideWindow { opens, in_time } => outside(f, *opens, *in_time),
+            Self::QuieterLater(Quieter { at, now, then }) => write!(
+                f,
+                "about {} calls a second are usual at {at:.0}, and {} now; memory leaves time until then, and \
+                 remediation.restart.when: Now does not wait",
+                rounded(*then),
+                rounded(*now)
+            ),
             Self::NoEvidence { why } => write!(
                 f,
                 "no heap profile is stored that names the lines; the restart waits for one until memory is about to run out: {why}"

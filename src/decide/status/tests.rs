@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::Mode,
-    decide::{Cleared, Confidence, Diagnosis, Growth, Restart, Subject, Target},
+    decide::{Cleared, Confidence, Diagnosis, Growth, Restart, Subject, Target, approval::Asked},
 };
 
 fn at(seconds: i64) -> Timestamp {
@@ -64,6 +64,7 @@ fn case(pod: &str, message: &str, decision: Decision) -> Case {
         looks: crate::decide::looks::Looks::default(),
         confirmed: true,
         profile: None,
+        approvals: Asked::default(),
         rungs: vec![rung],
     }
 }
