@@ -5,8 +5,8 @@ use std::{future::pending, sync::Arc, time::Duration};
 use grpc_hygiene::{
     api::{GrpcClientPolicySpec, Mode},
     decide::{
-        Case, Cleared, Confidence, Decision, Diagnosis, Evidence, Growth, Outcome, Plan, Policy, Remediation, Restart,
-        Rung, Subject, Target, Workload,
+        Case, Cleared, Confidence, Decision, Diagnosis, Evidence, Growth, Others, Outcome, Plan, Policy, Remediation,
+        Restart, Rung, Subject, Target, Workload,
         ledger::{Entry, Ledger, Limits, Object, Rates, State},
     },
     decide::{Strength, approval::Asked, looks::Looks},
@@ -143,6 +143,7 @@ pub fn plan(cases: Vec<Case>) -> Plan {
         storm: None,
         exceeded: Vec::new(),
         overlaps: Vec::new(),
+        others: Others::default(),
     }
 }
 

@@ -218,7 +218,7 @@ fn about_the_workload(
 }
 
 /// People said when. That memory runs out before then does not change it, but they are told.
-fn about_the_time(windows: &Windows, case: &Case, now: Timestamp) -> Result<(), Because> {
+pub(super) fn about_the_time(windows: &Windows, case: &Case, now: Timestamp) -> Result<(), Because> {
     if windows.is_open(now) {
         return Ok(());
     }

@@ -23,11 +23,11 @@ use super::{FRESH, Hands, evict, rollout};
 use crate::{
     api::{ApprovalRule, names::annotations},
     decide::{
-        Because, Case, Decision, Outcome, Plan, Policy, Remediation, Restart, RestartRule, Standing, Subject, Workload,
-        WorkloadState,
+        Because, Case, Decision, Others, Outcome, Plan, Policy, Remediation, Restart, RestartRule, Standing, Subject,
+        Workload, WorkloadState,
         approval::Asked,
         ledger::{Entry, Evidence, Ledger, Limits, Object, State},
-        may_be_disturbed, not_reverted, protection, wish,
+        not_reverted, protection, wish,
     },
     io::{
         acting::{self, Deadline, Refused, because},
@@ -57,6 +57,7 @@ pub(super) async fn all(
                 hands,
                 rule,
                 limits,
+                others: &plan.others,
                 policy: &plan.policy,
                 generation: plan.generation,
                 case,
@@ -80,6 +81,7 @@ struct Order<'a> {
     hands: &'a Hands,
     rule: &'a RestartRule,
     limits: &'a Limits,
+    others: &'a Others,
     policy: &'a str,
     generation: Option<i64>,
     case: &'a Case,
@@ -129,7 +131,7 @@ impl Order<'_> {
             Standing::Unknown(reason) => return Err(Because::WorkloadUnknown { reason }),
         };
         self.is_still_owned(&pod, workload, &state.uid).await?;
-        may_be_disturbed(self.rule, workload, self.how, &state, self.now)?;
+        self.others.let_disturb(self.rule, (self.case, workload), self.how, &state, self.now)?;
         let object = match self.how {
             Restart::Evict => Object {
                 kind: "Pod".to_owned(),
@@ -186,6 +188,7 @@ impl Order<'_> {
         let wish = wish(self.policy, &self.case.target, workload, state);
         let debited = |ledger: &Ledger, at: Timestamp| {
             self.is_still_fresh(at)?;
+            self.others.are_open(self.rule, self.case, at)?;
             if approved.is_some_and(|until| until <= at) {
                 return Err(Because::Changed { what: "the approval has expired".to_owned() });
             }
@@ -279,6 +282,12 @@ mod tests {
         assert!(matches!(is_still_fit(&pod("u2", "Running", "True"), &subject), Err(Because::Changed { .. })));
         assert_eq!(is_still_fit(&pod("u1", "Running", "False"), &subject), Err(Because::PodNotReady));
         assert_eq!(is_still_fit(&pod("u1", "Pending", "True"), &subject), Err(Because::PodNotReady));
+        let mut drained = pod("u1", "Running", "True");
+        let condition =
+            serde_json::json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"});
+        let conditions = drained.status.as_mut().and_then(|it| it.conditions.as_mut()).expect("conditions");
+        conditions.push(serde_json::from_value(condition).expect("a condition"));
+        assert_eq!(is_still_fit(&drained, &subject), Err(Because::Draining { pod: "orders-1".into() }));
         let nobody = Subject { uid: String::new(), ..subject };
         assert!(is_still_fit(&pod("", "Running", "True"), &nobody).is_err());
     }

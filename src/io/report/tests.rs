@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
 use crate::{
-    api::{Figures, RemediationStatus},
+    api::{ApprovalStatus, Figures, RemediationStatus},
     decide::{Cleared, Evidence, Target},
 };
 
@@ -51,6 +51,7 @@ fn plan(mode: Mode) -> Plan {
         storm: None,
         exceeded: vec![],
         overlaps: vec![],
+        others: crate::decide::Others::default(),
         generation: None,
     }
 }
@@ -88,6 +89,28 @@ fn a_restart_is_news_and_so_is_one_that_a_dry_run_would_do() {
     let would = status(vec![offender("DialPerCall", Some(RemediationState::WouldDo))]);
     assert_eq!(reasons(&found, &would, Mode::DryRun, &[]), ["WouldRestart"]);
     assert!(reasons(&would, &would, Mode::DryRun, &[]).is_empty());
+}
+
+#[test]
+fn that_a_restart_waits_for_a_person_is_news_once_for_each_finding() {
+    let waiting = |pod: &str, digest: &str| {
+        let mut offender = Offender { pod: pod.into(), ..offender("DialPerCall", Some(RemediationState::Withheld)) };
+        let (digest, state) = (digest.to_owned(), ApprovalState::Waiting);
+        let approval = ApprovalStatus { digest, state, revision: None, too_late_after: None, until: None };
+        offender.remediations[0].approval = Some(approval);
+        offender.remediations[0].message = Some("grpc-hygiene approve shop/clients 3fa1c0de12".into());
+        offender
+    };
+    let found = status(vec![offender("DialPerCall", None)]);
+    let both = status(vec![waiting("orders-1", "3fa1c0de12"), waiting("orders-2", "3fa1c0de12")]);
+    let of_both = reasons(&found, &both, Mode::Enforce, &[]);
+    assert_eq!(of_both.iter().filter(|it| **it == "AwaitingApproval").count(), 1, "{of_both:?}");
+    assert!(reasons(&both, &both, Mode::Enforce, &[]).is_empty());
+    let another = status(vec![waiting("orders-1", "0000000000"), waiting("orders-2", "3fa1c0de12")]);
+    assert_eq!(reasons(&both, &another, Mode::Enforce, &[]), ["AwaitingApproval"]);
+    let note =
+        news(Some(&found), &both, &plan(Mode::Enforce), &[]).into_iter().find(|it| it.reason == "AwaitingApproval");
+    assert!(note.is_some_and(|it| it.note.ends_with("grpc-hygiene approve shop/clients 3fa1c0de12")));
 }
 
 #[test]
