@@ -261,7 +261,7 @@ pub struct AlertRecord {
     pub profile: Option<String>,
     /// That a restart waits for a person's approval, and how to give it, as last sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub awaits: Option<String>,
+    pub approval: Option<String>,
     /// Since when it fires.
     pub starts_at: Time,
     /// Whether an Alertmanager has taken it. A restart waits for that.

@@ -100,7 +100,7 @@ impl World<'_> {
         let names = stand_down::wanted(policy.restart.as_ref(), &guard, &[]);
         let alerting = alerting(self.eyes.prometheus, &names, &findings).await;
         let approvals = Approvals::of(&known.annotations);
-        let history = History { held, approvals, alerting, ..history };
+        let history = History { held, guard, approvals, alerting, ..history };
         let plan = plan(&policy, &findings, &history, now);
         Ok(Judged { key: known.key, policy, observations, findings, plan, workloads: history.workloads })
     }

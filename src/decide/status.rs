@@ -132,7 +132,7 @@ fn timeless(status: &GrpcClientPolicyStatus) -> GrpcClientPolicyStatus {
     }
     for alert in &mut status.alerts {
         alert.summary.clear();
-        alert.awaits = alert.awaits.take().map(|_| String::new());
+        alert.approval = alert.approval.take().map(|_| String::new());
     }
     for group in &mut status.inconclusive {
         group.example.clear();

@@ -88,7 +88,7 @@ fn begun(policy: &Policy, case: &Case, now: Timestamp) -> AlertRecord {
         summary: case.growth.message.clone(),
         sites: Vec::new(),
         profile: None,
-        awaits: None,
+        approval: None,
         starts_at: Time(now),
         delivered: false,
         ends_at: None,
@@ -100,7 +100,7 @@ fn with_sites(record: AlertRecord, cases: &[Case]) -> AlertRecord {
     let about: Vec<&Case> = cases.iter().filter(|it| concerns(&record, &it.target)).collect();
     let profiles = about.iter().filter_map(|it| it.profile.as_ref()).filter(|it| it.file.is_some());
     let held = |it: &&ProfileRecord| (it.sites.len(), it.channels.unwrap_or_default().to_bits());
-    let record = AlertRecord { awaits: about.iter().find_map(|it| awaits(it)), ..record };
+    let record = AlertRecord { approval: about.iter().find_map(|it| awaits(it)), ..record };
     match profiles.max_by_key(held) {
         Some(best) => AlertRecord { sites: best.sites.clone(), profile: best.file.clone(), ..record },
         // It stays on what was said: the pod that was profiled may be gone.

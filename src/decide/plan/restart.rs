@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    Because, Case, Decision, Means, Remediation, Restart, Rung,
+    Because, Case, Decision, Means, Remediation, Restart, Rung, confirmed,
     gitops::not_reverted,
     marks::concerns,
     waited,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{Mode, When},
     decide::{
-        Budget, Finding, History, Policy, Standing, Target, Windows, Workload, WorkloadState,
+        Budget, Finding, History, Policy, Standing, Strength, Target, Windows, Workload, WorkloadState,
         ledger::{Ledger, Limits, Rates, Refusal, Wish},
         policy::RestartRule,
         profiles,
@@ -56,8 +56,8 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
         return Err(Because::NamespaceNotAllowed);
     }
     let budget = about_the_budget(means, case, workload, how, state);
-    // Nobody is asked for an approval of what the ledger forbids, and everybody before the window begins.
-    if budget.is_ok() {
+    // People are asked before the window begins, but not about what the ledger forbids or looks do not confirm.
+    if budget.is_ok() && confirmed(case, Strength::Certain).is_ok() {
         case.approvals.given()?;
     }
     about_the_time(&history.guard.windows, case, now)?;
@@ -94,7 +94,7 @@ fn about_the_load(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Result<
     };
     let rivals = history.rivals.iter().filter(|it| it.selects(&case.target.subject)).map(|it| &it.rule.windows);
     let windows: Vec<&Windows> = [&history.guard.windows, &rule.windows].into_iter().chain(rivals).collect();
-    let approved = case.approvals.given()?.unwrap_or(Timestamp::MAX);
+    let approved = case.approvals.given().ok().flatten().unwrap_or(Timestamp::MAX);
     let bounds = Bounds { until: forecast.too_late(now).min(approved), interval: policy.interval, windows: &windows };
     load.quieter(now, &bounds).map_or(Ok(()), |it| Err(Because::QuieterLater(it)))
 }

@@ -97,7 +97,7 @@ fn firing() -> AlertRecord {
         summary: "it leaks".into(),
         sites: vec![],
         profile: None,
-        awaits: None,
+        approval: None,
         starts_at: Time(at(120)),
         delivered: true,
         ends_at: None,

@@ -95,7 +95,7 @@ impl Letterhead {
             summary,
             sites,
             profile,
-            awaits,
+            approval,
             starts_at,
             ends_at,
             delivered: _,
@@ -121,7 +121,7 @@ impl Letterhead {
         let evidence = [
             told("sites", profiles::words(sites)),
             told("profile", profile.clone().unwrap_or_default()),
-            told("approval", awaits.clone().unwrap_or_default()),
+            told("approval", approval.clone().unwrap_or_default()),
         ];
         let ends_at =
             ends_at.as_ref().map_or_else(|| now.saturating_add(STANDS).unwrap_or(now), |it| it.0.max(starts_at.0));
@@ -247,7 +247,7 @@ mod tests {
             summary: "10 calls per connection".into(),
             sites: vec![],
             profile: None,
-            awaits: None,
+            approval: None,
             starts_at: Time(at(0)),
             delivered: false,
             ends_at: ends_at.map(|it| Time(at(it))),

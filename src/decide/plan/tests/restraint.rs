@@ -52,10 +52,10 @@ fn a_restart_that_needs_a_yes_waits_for_it_and_says_how_to_give_it_and_until_whe
              after 2027-01-15T10:51:40Z it would come too late"
         );
         assert_eq!(says, expected);
-        assert_eq!(world.plan().alerts[0].awaits.as_ref(), Some(&expected), "the alert says so");
+        assert_eq!(world.plan().alerts[0].approval.as_ref(), Some(&expected), "the alert says so");
         approve(&mut world);
         assert_eq!(world.restart_of("a"), Ok(Restart::Evict), "{rule}");
-        assert_eq!(world.plan().alerts[0].awaits, None);
+        assert_eq!(world.plan().alerts[0].approval, None);
     }
 }
 
@@ -128,12 +128,18 @@ fn with_always_and_for_an_unknown_revision_one_yes_is_one_restart() {
 }
 
 #[test]
-fn people_are_asked_before_the_window_begins_and_not_while_the_ledger_forbids_it() {
+fn people_are_asked_before_the_window_begins_but_not_about_what_is_not_sure_or_not_allowed_yet() {
     let mut closed = asking("First");
     closed.spec["remediation"]["restart"]["windows"] = serde_json::json!([{"from": "22:00", "to": "04:00"}]);
     assert_eq!(closed.restart_of("a"), Err("AwaitingApproval"));
     approve(&mut closed);
     assert_eq!(closed.restart_of("a"), Err("OutsideWindow"));
+    let mut unsure = asking("First");
+    unsure.history.past.values_mut().for_each(|it| it.offender.looks = "CAA".into());
+    if let Verdict::Growing(growth) = &mut unsure.findings[0].verdict {
+        growth.strength = Strength::Alertable;
+    }
+    assert_eq!(unsure.restart_of("a"), Err("NotConfirmed"));
     let mut spent = asking("First");
     spent.spend("y", at(60), true);
     assert_eq!(spent.restart_of("a"), Err("Cooldown"));
