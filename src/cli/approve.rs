@@ -48,7 +48,8 @@ pub async fn approve(args: &ApproveArgs) -> anyhow::Result<ExitCode> {
         let (offender, approval) = chosen(&found.asking, what)?;
         let until = now.saturating_add(span)?;
         changes.insert(approval.digest.clone(), Some(until));
-        evidence(offender, approval) + &said(approval, now, until)
+        print!("{}", evidence(offender, approval));
+        said(approval, now, until)
     };
     write(&client, policy, &found, &changes).await.context("the policy cannot be changed")?;
     print!("{said}");
