@@ -46,11 +46,7 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
     if let Some(until) = history.quiet_until.filter(|until| now < *until) {
         return Err(Because::QuietPeriod { until });
     }
-    let state = match history.workloads.get(workload) {
-        Some(Standing::Known(state)) => state,
-        Some(Standing::Unknown(reason)) => return Err(Because::WorkloadUnknown { reason: reason.clone() }),
-        None => return Err(Because::WorkloadUnknown { reason: "it was not looked at".to_owned() }),
-    };
+    let state = known(history, workload)?;
     let how = about_the_workload(rule, workload, state, now)?;
     if !history.guard.allows_in(&workload.namespace) {
         return Err(Because::NamespaceNotAllowed);
@@ -200,6 +196,14 @@ fn about_the_pod<'a>(history: &History, target: &'a Target) -> Result<&'a Worklo
         return Err(Because::PodNotReady);
     }
     target.draining.as_ref().map_or(Ok(workload), |pod| Err(Because::Draining { pod: pod.clone() }))
+}
+
+fn known<'a>(history: &'a History, workload: &Workload) -> Result<&'a WorkloadState, Because> {
+    match history.workloads.get(workload) {
+        Some(Standing::Known(state)) => Ok(state),
+        Some(Standing::Unknown(reason)) => Err(Because::WorkloadUnknown { reason: reason.clone() }),
+        None => Err(Because::WorkloadUnknown { reason: "it was not looked at".to_owned() }),
+    }
 }
 
 /// The ladder: people hear of it before it is restarted. What counts is a firing alert that an Alertmanager has taken.
