@@ -4,8 +4,8 @@
 .PHONY: help demo demo-down try test soak-sim fuzz lint generate bench-detect
 
 SEEDS ?= 1000
-FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= notation profile replay
+FUZZ_SECONDS ?= 30
+FUZZ_TARGETS ?= answer ledger notation policy profile query replay words
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ test: ## all tests: unit, wire, real API server, real cluster (root for the last
 soak-sim: ## two replicas in simulated time with faults of every kind, SEEDS=1000 (see tests/simulation.rs)
 	SIMULATION_SEEDS=$(SEEDS) cargo test --release --locked --test simulation -- --ignored --nocapture no_seed_breaks_an_invariant
 
-fuzz: ## nonsense for the parsers of series and profiles and for the replay, FUZZ_SECONDS=60 each (needs cargo-fuzz and a C++ compiler)
+fuzz: ## nonsense for every parser and for the replay, FUZZ_SECONDS=30 each (needs cargo-fuzz and a C++ compiler)
 	@for target in $(FUZZ_TARGETS); do \
 	  mkdir -p fuzz/corpus/$$target; \
 	  cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \

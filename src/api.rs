@@ -7,6 +7,7 @@ mod crd;
 mod duration;
 mod keepalive;
 pub mod names;
+mod quantity;
 mod resource;
 mod restraint;
 mod spec;
@@ -18,6 +19,7 @@ pub use duration::{DurationText, InvalidDuration, parse_duration, print_duration
 pub use keepalive::{
     ClientPreset, KeepaliveClientSpec, KeepaliveServerSpec, KeepaliveSpec, Language, LoadBalancing, ServerPreset,
 };
+pub use quantity::parse_quantity;
 pub use resource::{PolicyResource, Reach};
 pub use restraint::{ApprovalRule, ApprovalState, ApprovalStatus, StandDownSpec, When};
 pub use spec::{

@@ -1,6 +1,6 @@
 //! Uninstalling on a real cluster, the last scenario: it takes the operator, and at the end all policies, from
-//! everybody else; before, it compares the operator's rights with what all scenarios used. `tests/run` starts it after
-//! `e2e.rs`; that file says what both need.
+//! everybody else; before, it compares the operator's rights with what all scenarios used, and looks for its secret.
+//! `tests/run` starts it after `e2e.rs`; that file says what both need.
 
 // The tests tidy up after themselves; what they try is not what they tidy with.
 #![allow(clippy::disallowed_methods)]
@@ -8,8 +8,13 @@
 #[path = "e2e/audit.rs"]
 #[allow(dead_code, reason = "the other scenarios use the rest")]
 mod audit;
+#[path = "e2e/pages.rs"]
+#[allow(dead_code, reason = "the other scenarios use the rest")]
+mod pages;
 #[path = "e2e/rights.rs"]
 mod rights;
+#[path = "e2e/secrets.rs"]
+mod secrets;
 #[path = "e2e/shop.rs"]
 #[allow(dead_code, reason = "the other scenarios use the rest")]
 mod shop;
@@ -58,6 +63,7 @@ async fn uninstalling_removes_the_annotations_and_keeps_the_definitions_as_confi
 
     // The last moment with everything that was done in the log and every role in the cluster.
     rights::are_those_that_were_used(&world).await;
+    secrets::are_nowhere(&world).await;
 
     uninstall(&world);
     let deployment = deployments.get("orders-leaky").await.expect("the deployment");

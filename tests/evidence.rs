@@ -100,7 +100,9 @@ async fn taken(shelf: &Arc<Shelf>, port: u16, through: Through) -> ProfileRecord
     let camera = Camera::new(forbidding(), Some(Arc::clone(shelf)), "operator-1".into(), Duration::from_secs(5));
     let rule = ProfilesRule { port: Port::Number(port), path: "/debug/pprof".into(), through };
     let at = Timestamp::from_second(1_800_000_000).expect("a time");
-    let mut records = camera.expect("a camera").take(&rule, &[&case()], at).await;
+    // The pods of these tests are on this machine.
+    let camera = camera.expect("a camera").reaching(|_| Ok(()));
+    let mut records = camera.take(&rule, &[&case()], at).await;
     records.pop().expect("a record for the case")
 }
 
@@ -189,4 +191,17 @@ async fn without_a_shelf_nobody_is_asked() {
     let rule = ProfilesRule { port: Port::Number(1), path: String::new(), through: Through::Auto };
     let records = camera.take(&rule, &[&case()], Timestamp::UNIX_EPOCH).await;
     assert!(records[0].problem.as_deref().unwrap_or_default().contains("--profiles-dir"), "{records:?}");
+}
+
+#[tokio::test]
+async fn a_pod_that_claims_the_operators_own_machine_is_not_asked_nor_asked_for() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let shelf = shelf("own").await;
+    let patience = Duration::from_secs(5);
+    let camera = Camera::new(forbidding(), Some(shelf), "operator-1".into(), patience).expect("a camera");
+    let port = Port::Number(leaking().await.port());
+    let rule = ProfilesRule { port, path: "/debug/pprof".into(), through: Through::Auto };
+    let records = camera.take(&rule, &[&case()], Timestamp::UNIX_EPOCH).await;
+    let said = records[0].problem.as_deref().unwrap_or_default();
+    assert_eq!(said, "127.0.0.1 is the operator's own machine, and never talked to");
 }

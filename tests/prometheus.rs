@@ -1,6 +1,8 @@
 //! The Prometheus client against servers that answer well, badly, slowly, without end, or not at all, over real
 //! sockets. What an answer may hold is tested beside the decoder; here is what happens on the wire.
 
+#[path = "prometheus/canary.rs"]
+mod canary;
 #[path = "prometheus/fake.rs"]
 mod fake;
 #[path = "prometheus/history.rs"]

@@ -6,10 +6,11 @@
 //! leaves because of its age alone while it is unsettled: the request it stands for may still be in flight.
 //!
 //! This file is the record and how it changes. `limits` says what may be spent, `evidence` what the sight of an object
-//! proves. `tests/ledger_model.rs` checks all three exhaustively.
+//! proves: `tests/ledger_model.rs` checks all three exhaustively. `text` reads and writes it.
 
 mod evidence;
 mod limits;
+mod text;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use evidence::{Evidence, Seen, conclusion, restarted_at};
 pub use limits::{Limits, Rate, Rates, Refusal, Wish};
+pub use text::{InvalidLedger, MAX_BYTES};
 
 use crate::api::WorkloadRef;
 

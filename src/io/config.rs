@@ -7,6 +7,7 @@ mod limits;
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,8 +17,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use limits::LimitFields;
 
-use super::http;
 pub use super::http::{Credentials, Endpoint};
+use super::{addresses, http};
 use crate::{
     api::{DurationText, parse_duration},
     decide::Guard,
@@ -252,10 +253,18 @@ fn address(field: &str, text: &str, example: &str) -> Result<Url, ConfigError> {
             "holds a user name or a password: use basicAuth or bearerTokenFile, which read them from a Secret",
         ));
     }
+    if let Some(address) = literal(&url) {
+        addresses::of_a_service(address).map_err(|refused| wrong(field, refused.to_string()))?;
+    }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(problem("holds a query or a fragment (? or #): write the address up to the path"));
     }
     Ok(url)
+}
+
+/// The address that stands where a name would. What is a name is looked at when it is resolved.
+fn literal(url: &Url) -> Option<IpAddr> {
+    url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 fn duration(

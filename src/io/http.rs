@@ -1,7 +1,8 @@
 //! HTTP to the services the administrator configured: one way to build a client, to authorize a request, and to read
 //! an answer without trusting its size. It knows nothing of Prometheus or Alertmanager.
 //!
-//! No redirect is followed and no proxy is taken from the environment: credentials go to the configured host alone.
+//! No redirect is followed, no proxy is taken from the environment, and a name is not followed to where no service of
+//! the administrator's can be ([`super::addresses`]): credentials go to the configured host alone.
 
 use std::{
     error::Error,
@@ -11,7 +12,11 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use jiff::{Timestamp, fmt::rfc2822};
+use memchr::memmem;
 use reqwest::{Certificate, Client, ClientBuilder, Response, Url, header, header::HeaderValue, redirect};
+
+use super::addresses::Resolver;
 
 /// A connection that takes longer than this will not be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -110,6 +115,7 @@ pub fn builder(endpoint: &Endpoint) -> Result<ClientBuilder, HttpError> {
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(endpoint.timeout)
         .redirect(redirect::Policy::none())
+        .dns_resolver(Resolver::shared())
         .no_proxy();
     Ok(match &endpoint.ca_file {
         // Plain HTTP needs no roots, and must work on an image that has none.
@@ -172,6 +178,33 @@ pub fn header_value(credentials: &Credentials, text: &str) -> Result<HeaderValue
     Ok(value)
 }
 
+/// How long a server asks to be left alone, by its header `Retry-After` (RFC 9110, section 10.2.3): so many seconds, or
+/// until a date. `None`: it is neither. Whoever waits bounds it.
+#[must_use]
+pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit()) {
+        // More seconds than fit are very long all the same.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let until = rfc2822::parse(text).ok()?.timestamp();
+    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
+}
+
+/// Strikes out of an answer what was sent to be let in: a server may repeat it, and what it says is shown to people.
+pub fn strike_out(body: &mut [u8], sent: &HeaderValue) {
+    let sent = sent.to_str().unwrap_or_default();
+    let (scheme, secret) = sent.split_once(' ').unwrap_or_default();
+    let pair = BASE64_STANDARD.decode(secret).ok().filter(|_| scheme == "Basic").unwrap_or_default();
+    let password = pair.iter().position(|it| *it == b':').map_or(&[][..], |colon| &pair[colon + 1..]);
+    for secret in [secret.as_bytes(), password].into_iter().filter(|it| !it.is_empty()) {
+        let found: Vec<usize> = memmem::find_iter(body, secret).collect();
+        for at in found {
+            body[at..at + secret.len()].fill(b'*');
+        }
+    }
+}
+
 /// Reads a whole body, but no more than `limit` bytes of it as they are after decompression: what is larger is
 /// dropped on the way, and the connection with it.
 ///
@@ -229,6 +262,40 @@ pub fn root_cause(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_says_how_long_it_wants_to_be_left_alone_in_seconds_or_by_a_date() {
+        let now = "2026-11-26T05:00:00Z".parse().expect("a time");
+        for (text, seconds) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("Thu, 26 Nov 2026 05:01:30 GMT", Some(90)),
+            ("Thu, 26 Nov 2026 04:00:00 GMT", Some(0)),
+            ("", None),
+            ("-5", None),
+            ("1.5", None),
+            ("soon", None),
+        ] {
+            assert_eq!(retry_after(text, now), seconds.map(Duration::from_secs), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_that_a_server_repeats_are_struck_out() {
+        let basic = Credentials::Basic { username: "me".into(), password_file: PathBuf::new() };
+        let bearer = Credentials::Bearer { token_file: PathBuf::new() };
+        for (credentials, said, shown) in [
+            (&bearer, "no Bearer hunter2, hunter2!", "no Bearer *******, *******!"),
+            (&basic, "me:hunter2 is bWU6aHVudGVyMg==", "me:******* is ****************"),
+            (&bearer, "nothing", "nothing"),
+        ] {
+            let sent = header_value(credentials, "hunter2").expect("a header");
+            let mut body = said.as_bytes().to_vec();
+            strike_out(&mut body, &sent);
+            assert_eq!(String::from_utf8_lossy(&body), shown);
+        }
+    }
 
     #[test]
     fn a_remote_text_is_shown_as_one_short_line_without_tricks() {

@@ -17,13 +17,12 @@ use kube::{
     client::Body,
     core::params::GetParams,
 };
-use serde_json::Value;
 
 use crate::{
     api::names::FIELD_MANAGER,
     decide::{
         Because,
-        ledger::{Ledger, VERSION},
+        ledger::{InvalidLedger, Ledger},
     },
     io::{acting, acting::reason},
 };
@@ -32,9 +31,6 @@ use crate::{
 pub const NAME: &str = "grpc-hygiene-ledger";
 /// The key in the ConfigMap.
 const KEY: &str = "ledger.json";
-/// A ledger larger than this is not read and not written: about 800 restarts in a day. Whoever needs more does not need
-/// restarts.
-const MAX_BYTES: usize = 256 * 1024;
 /// A lost swap is tried once more with what the winner wrote.
 const TRIES: usize = 2;
 
@@ -91,8 +87,8 @@ enum Unwritten {
     #[error("somebody else wrote the ledger first")]
     Conflict,
     /// It would be larger than we read.
-    #[error("the ledger would be larger than {MAX_BYTES} bytes")]
-    TooLarge,
+    #[error("{0}")]
+    Unprintable(#[from] InvalidLedger),
     /// The request failed, and may or may not have been carried out.
     #[error("{}", reason(.0))]
     Failed(#[from] Error),
@@ -127,7 +123,7 @@ pub async fn read(client: &Client, own: &str) -> Result<Page, Unread> {
     let map: ConfigMap = serde_json::from_slice(&body).map_err(|error| said(Error::SerdeError(error)))?;
     let text = map.data.as_ref().and_then(|it| it.get(KEY));
     Ok(Page {
-        ledger: text.map(|it| parse(it)).transpose().map_err(unreadable)?,
+        ledger: text.map(|it| Ledger::parse(it)).transpose().map_err(|it| unreadable(format!("{KEY} {it}")))?,
         now,
         version: map.resource_version().unwrap_or_default(),
         labels: map.metadata.labels.unwrap_or_default(),
@@ -174,10 +170,7 @@ impl Book<'_> {
 
     /// Writes the ledger if it still has the version that was read. What others wrote on the ConfigMap stays.
     async fn swap(&self, page: &Page, ledger: &Ledger) -> Result<(), Unwritten> {
-        let text = serde_json::to_string(ledger).map_err(Error::SerdeError)?;
-        if text.len() > MAX_BYTES {
-            return Err(Unwritten::TooLarge);
-        }
+        let text = ledger.print()?;
         let map = ConfigMap {
             metadata: ObjectMeta {
                 name: Some(NAME.to_owned()),
@@ -197,34 +190,5 @@ impl Book<'_> {
             Err(Error::Api(status)) if matches!(status.code, 409 | 404) => Err(Unwritten::Conflict),
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-fn parse(text: &str) -> Result<Ledger, String> {
-    if text.len() > MAX_BYTES {
-        return Err(format!("{KEY} is larger than {MAX_BYTES} bytes"));
-    }
-    let wrong = |error: serde_json::Error| format!("{KEY} is not a ledger: {error}");
-    let value: Value = serde_json::from_str(text).map_err(wrong)?;
-    match value.get("version").and_then(Value::as_u64) {
-        Some(version) if version == u64::from(VERSION) => serde_json::from_value(value).map_err(wrong),
-        Some(version) => Err(format!("{KEY} has version {version}, this operator knows {VERSION}")),
-        None => Err(format!("{KEY} has no version")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ledger_that_is_not_understood_is_unreadable() {
-        let good = r#"{"version":1,"since":"2026-11-23T10:00:00Z","entries":[]}"#;
-        let huge = good.replace("[]", &format!("[],\"x\":\"{}\"", "x".repeat(MAX_BYTES)));
-        let (newer, ageless) = (good.replace(":1,", ":2,"), r#"{"version":1,"entries":[]}"#);
-        for text in ["", "[]", r#"{"entries":[]}"#, &newer, ageless, &huge] {
-            assert!(parse(text).is_err(), "{:?}", text.chars().take(60).collect::<String>());
-        }
-        assert_eq!(parse(good), Ok(Ledger::begun("2026-11-23T10:00:00Z".parse().expect("a time"))));
     }
 }

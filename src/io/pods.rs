@@ -24,7 +24,7 @@ use kube::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::names::annotations,
+    api::{names::annotations, parse_quantity},
     decide::{Subject, Target, Workload, keepalive::Declaration, protection},
     signals::Scope,
 };
@@ -242,7 +242,7 @@ fn containers(
             revision: label("pod-template-hash").or_else(|| label("controller-revision-hash")),
             image: container.image.clone(),
             started: started.map(|it| it.0.as_duration().as_secs_f64()),
-            memory_limit: container.resources.limits.get("memory").and_then(bytes),
+            memory_limit: container.resources.limits.get("memory").and_then(|it| parse_quantity(&it.0)),
             pod_ips: status.pod_ips.iter().map(|it| it.ip.clone()).collect(),
             ports: named(&container.ports),
             pprof: pod.annotations().get(annotations::PPROF).cloned(),
@@ -320,50 +320,9 @@ pub fn kind(owner: &OwnerReference) -> String {
     if group == ours { owner.kind.clone() } else { format!("{}.{group}", owner.kind) }
 }
 
-/// The bytes in a Kubernetes quantity, `256Mi` or `1e9`.
-/// See <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>.
-fn bytes(quantity: &Quantity) -> Option<f64> {
-    const UNITS: [(&str, f64); 13] = [
-        ("Ki", 1_024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("Ei", 1_152_921_504_606_846_976.0),
-        ("m", 0.001),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-    ];
-    let text = quantity.0.as_str();
-    let unit = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
-    let (number, factor) = unit.unwrap_or((text, 1.0));
-    number.parse::<f64>().ok().map(|it| it * factor).filter(|it| it.is_finite() && *it > 0.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantities_are_read_as_kubernetes_writes_them() {
-        for (text, value) in [
-            ("256Mi", 268_435_456.0),
-            ("1Gi", 1_073_741_824.0),
-            ("1e9", 1e9),
-            ("500M", 5e8),
-            ("128974848", 128_974_848.0),
-            ("1500m", 1.5),
-        ] {
-            assert_eq!(bytes(&Quantity(text.to_owned())), Some(value), "{text}");
-        }
-        for text in ["", "0", "many", "-5Mi", "NaN"] {
-            assert_eq!(bytes(&Quantity(text.to_owned())), None, "{text:?}");
-        }
-    }
 
     #[test]
     fn a_kind_of_another_group_is_not_taken_for_the_one_we_know() {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::{
     decide::{blame::Kind, profiles},
-    io::http::root_cause,
+    io::{addresses::Refused, http::root_cause},
 };
 
 /// A compressed profile larger than this is not fetched to its end, bytes.
@@ -63,6 +63,9 @@ pub enum FetchError {
         /// What was asked for.
         place: String,
     },
+    /// The pod claims an address that no pod has.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// Nothing answers at the pod's address.
     #[error("{place}: {why}")]
     Unreachable {

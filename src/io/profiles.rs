@@ -17,6 +17,7 @@ use crate::{
         profiles::{self, Held, Page, ProfilesRule},
     },
     io::{
+        addresses::{self, Refused},
         pprof::{self, FetchError, fetch, fetch_directly},
         shelf::Shelf,
     },
@@ -38,6 +39,8 @@ pub struct Camera {
     operator: String,
     /// How long the profiles of one pod may take.
     patience: Duration,
+    /// Which addresses of pods are talked to.
+    reach: fn(IpAddr) -> Result<(), Refused>,
     /// What is in memory at once: so many profiles as they came,
     fetching: Arc<Semaphore>,
     /// and one that is unpacked, which may take four times as much.
@@ -59,7 +62,14 @@ impl Camera {
         patience: Duration,
     ) -> Result<Self, reqwest::Error> {
         let (fetching, reading) = (Arc::new(Semaphore::new(FETCHES)), Arc::new(Semaphore::new(1)));
-        Ok(Self { client, http: pprof::http()?, shelf, operator, patience, fetching, reading })
+        let reach = addresses::of_another_host;
+        Ok(Self { client, http: pprof::http()?, shelf, operator, patience, reach, fetching, reading })
+    }
+
+    /// The same camera with another rule for the addresses of pods: no cluster has them on the operator's own machine.
+    #[must_use]
+    pub fn reaching(self, reach: fn(IpAddr) -> Result<(), Refused>) -> Self {
+        Self { reach, ..self }
     }
 
     /// The operator's pod, as it stands on the profiles that it has stored.
@@ -125,6 +135,8 @@ impl Camera {
         let port = page.port.to_string();
         let proxied = pprof::Page { namespace, pod, port: &port, path: &page.path };
         let address = target.pod_ips.iter().find_map(|it| it.parse::<IpAddr>().ok());
+        // Not through the API server either, which would ask there for us.
+        address.map_or(Ok(()), self.reach)?;
         match (through, address) {
             (Through::ApiServer, _) | (Through::Auto, None) => fetch(&self.client, &proxied, kind).await,
             (_, Some(address)) => match fetch_directly(&self.http, address, page, kind).await {

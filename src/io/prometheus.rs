@@ -233,11 +233,12 @@ impl Line for Http {
             let chosen = names.iter().map(|it| ("rule_name[]", it.as_str()));
             let query: Vec<(&str, &str)> = [("type", "alert")].into_iter().chain(chosen).collect();
             let mut request = self.client.inner().get(self.endpoint.join("api/v1/rules")).query(&query);
-            if let Some(value) = self.authorization().await? {
+            let sent = self.authorization().await?;
+            if let Some(value) = &sent {
                 request = request.header(header::AUTHORIZATION, value);
             }
             let response = request.send().await.map_err(|error| no_reply(&self.endpoint, &error))?;
-            self.body(response, MAX_RULES_BODY).await
+            self.body(response, MAX_RULES_BODY, sent.as_ref()).await
         };
         rules.boxed()
     }
@@ -245,10 +246,11 @@ impl Line for Http {
     fn build_info(&self) -> BoxFuture<'_, Option<Vec<u8>>> {
         let info = async {
             let mut request = self.client.inner().get(self.endpoint.join("api/v1/status/buildinfo"));
-            if let Some(value) = self.authorization().await.ok()? {
+            let sent = self.authorization().await.ok()?;
+            if let Some(value) = &sent {
                 request = request.header(header::AUTHORIZATION, value);
             }
-            self.body(request.send().await.ok()?, MAX_SMALL_BODY).await.ok()
+            self.body(request.send().await.ok()?, MAX_SMALL_BODY, sent.as_ref()).await.ok()
         };
         info.boxed()
     }
@@ -263,21 +265,32 @@ impl Http {
             .query("deny_partial_response", "1")
             // Compressing costs the server three times what the query costs.
             .header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(value) = self.authorization().await? {
+        let sent = self.authorization().await?;
+        if let Some(value) = &sent {
             query = query.header(header::AUTHORIZATION, value);
         }
         let response = query.post_raw().await.map_err(|error| no_reply(&self.endpoint, &error))?;
-        self.body(response, MAX_BODY).await
+        self.body(response, MAX_BODY, sent.as_ref()).await
     }
 
-    /// The body of a success; a failure is told by its status and by what the API says in its body.
-    async fn body(&self, response: Response, limit: usize) -> Result<Vec<u8>, QueryFailure> {
+    /// The body of a success; a failure is told by its status and by what the API says in its body. Neither repeats the
+    /// credentials that were sent.
+    async fn body(
+        &self,
+        response: Response,
+        limit: usize,
+        sent: Option<&HeaderValue>,
+    ) -> Result<Vec<u8>, QueryFailure> {
         let status = response.status();
-        if status.is_success() {
-            return http::read_capped(response, limit).await.map_err(|error| of_http(&self.endpoint, &error));
+        let limit = if status.is_success() { limit } else { MAX_SMALL_BODY };
+        let mut read = http::read_capped(response, limit).await;
+        if let (Ok(body), Some(sent)) = (&mut read, sent) {
+            http::strike_out(body, sent);
         }
-        let body = http::read_capped(response, MAX_SMALL_BODY).await.unwrap_or_default();
-        Err(of_status(status, &body))
+        if status.is_success() {
+            return read.map_err(|error| of_http(&self.endpoint, &error));
+        }
+        Err(of_status(status, &read.unwrap_or_default()))
     }
 
     async fn authorization(&self) -> Result<Option<HeaderValue>, QueryFailure> {

@@ -11,20 +11,22 @@ use std::{
 use grpc_hygiene::io::ledger::NAME;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Service},
+    core::v1::{ConfigMap, Namespace, Secret, Service},
 };
 use kube::{
     Api, Client, Config,
     api::{ListParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{OnceCell, RwLock};
 
 /// The operator's own namespace, and its service account in the audit log.
 pub const HOME: &str = "e2e-operator";
 /// Who the operator is to the API server.
 pub const OPERATOR: &str = "system:serviceaccount:e2e-operator:grpc-hygiene";
+/// The token for Prometheus, which nobody else is to see.
+pub const CANARY: &str = "canary-b7d41c0e95";
 /// How long a leak may take to be found from the pod's start: three minutes on two busy cores, and reserve.
 pub const DETECTION: Duration = Duration::from_secs(7 * 60);
 /// How long everything else may take that is one or two evaluations away.
@@ -67,6 +69,7 @@ impl World {
     /// Installs the chart as users do, with the image of this working tree and a short quiet period.
     pub async fn install(&self, settings: &[&str]) {
         self.refuse_a_second_operator().await;
+        self.canary().await;
         let chart = repository().join("charts/grpc-hygiene");
         let values = repository().join("tests/e2e/values.yaml");
         let mut helm = self.tool("helm");
@@ -87,6 +90,23 @@ impl World {
         }
         if let Err(said) = run(helm) {
             panic!("the chart cannot be installed: {said}\n{}", self.look(HOME));
+        }
+    }
+
+    /// The Secret that the values name: a token for Prometheus, which does not ask for one.
+    async fn canary(&self) {
+        let object = |kind: &str, name: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}});
+        let namespace: Namespace = serde_json::from_value(object("Namespace", HOME)).expect("a namespace");
+        let mut secret = object("Secret", "prometheus-token");
+        secret["stringData"] = json!({"token": CANARY});
+        let secret: Secret = serde_json::from_value(secret).expect("a secret");
+        let (params, mine) = (PostParams::default(), self.client.clone());
+        let made = [
+            Api::<Namespace>::all(mine.clone()).create(&params, &namespace).await.map(drop),
+            Api::<Secret>::namespaced(mine, HOME).create(&params, &secret).await.map(drop),
+        ];
+        for it in made {
+            assert!(matches!(&it, Ok(()) | Err(kube::Error::Api(_))), "{it:?}");
         }
     }
 

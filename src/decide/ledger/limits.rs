@@ -255,7 +255,8 @@ fn debt(own: &[&Entry], wish: &Wish, first: Duration, now: Timestamp) -> Result<
     let same = |it: &&Entry| it.revision.is_none() || wish.revision.is_none() || it.revision == wish.revision;
     let same: Vec<&Entry> = own.iter().copied().filter(same).collect();
     let replicas = wish.replicas.max(1);
-    let pods: u32 = same.iter().map(|it| if it.object.kind == "Pod" { 1 } else { replicas }).sum();
+    let restarted = |it: &&Entry| if it.object.kind == "Pod" { 1 } else { replicas };
+    let pods = same.iter().map(restarted).fold(0, u32::saturating_add);
     let (Some(last), Some(doublings)) = (same.iter().map(|it| it.at).max(), (pods / replicas).checked_sub(1)) else {
         return Ok(());
     };

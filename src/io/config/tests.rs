@@ -84,6 +84,13 @@ fn an_address_that_cannot_work_is_named_and_never_repeated() {
         "http://p#x",
         "http://p/api/v1/query",
         "http://[::1",
+        "http://169.254.169.254",
+        "http://[::ffff:169.254.169.254]:9090",
+        "http://0x7f000001.evil#",
+        "http://0xa9fea9fe",
+        "http://2852039166",
+        "http://0251.0376.0251.0376",
+        "http://0.0.0.0:9090",
     ] {
         let error = error(&format!("prometheus: {{url: '{url}'}}"));
         assert!(error.starts_with("prometheus.url: "), "{url}: {error}");

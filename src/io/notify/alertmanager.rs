@@ -17,7 +17,10 @@ use serde::Serialize;
 use crate::{
     api::AlertRecord,
     decide::{Diagnosis, profiles},
-    io::http::{self, Endpoint, HttpError, root_cause},
+    io::{
+        addresses,
+        http::{self, Endpoint, HttpError, root_cause},
+    },
 };
 
 /// A firing alert ends by itself so long after it was last sent: four times the period.
@@ -186,8 +189,14 @@ async fn addresses(endpoint: &Endpoint) -> Result<BTreeSet<SocketAddr>, String> 
     let name = format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
     let found =
         tokio::net::lookup_host(&name).await.map_err(|error| format!("cannot be resolved: {}", root_cause(&error)))?;
-    let found: BTreeSet<SocketAddr> = found.collect();
-    if found.is_empty() { Err("has no address".to_owned()) } else { Ok(found) }
+    let allowed = addresses::rule(url.host_str().unwrap_or_default());
+    let (found, refused): (Vec<_>, Vec<_>) = found.map(|it| allowed(it.ip()).map(|()| it)).partition(Result::is_ok);
+    let found: BTreeSet<SocketAddr> = found.into_iter().flatten().collect();
+    match refused.into_iter().find_map(Result::err) {
+        Some(refused) if found.is_empty() => Err(refused.to_string()),
+        None if found.is_empty() => Err("has no address".to_owned()),
+        _ => Ok(found),
+    }
 }
 
 async fn deliver(endpoint: &Endpoint, address: SocketAddr, alerts: &[u8]) -> Result<(), Failure> {
@@ -205,8 +214,8 @@ async fn deliver(endpoint: &Endpoint, address: SocketAddr, alerts: &[u8]) -> Res
     if status.is_success() {
         return Ok(());
     }
-    let after = response.headers().get(header::RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
-    Err(Failure::answered(status, after.map(Duration::from_secs)))
+    let after = response.headers().get(header::RETRY_AFTER).and_then(|it| it.to_str().ok());
+    Err(Failure::answered(status, after.and_then(|it| http::retry_after(it, Timestamp::now()))))
 }
 
 impl Failure {
