@@ -25,7 +25,7 @@ Examples:
 /// Flags of `approve`.
 #[derive(Clone, Debug, Fields)]
 pub struct ApproveArgs {
-    /// The policy: NAMESPACE/NAME, or the NAME of a ClusterGrpcClientPolicy.
+    /// The policy: NAMESPACE/NAME, or the NAME of one of the cluster.
     #[arg(value_name = "[NAMESPACE/]POLICY")]
     pub policy: String,
     /// What is approved: a workload, NAME or KIND/NAME, or the digest that the status, the alert or the list names.

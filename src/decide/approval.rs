@@ -127,7 +127,7 @@ impl fmt::Display for Approval {
             Answer::None | Answer::Given { .. } => {}
             Answer::Expired { at } => write!(f, "the approval expired at {at:.0}; ")?,
             Answer::TooLong { until } => {
-                write!(f, "the approval until {until:.0} is longer than 24h and counts for nothing; ")?
+                write!(f, "the approval until {until:.0} is longer than 24h and counts for nothing; ")?;
             }
             Answer::Unreadable => f.write_str("the approval on the policy is no time (RFC 3339); ")?,
         }

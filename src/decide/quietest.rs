@@ -76,12 +76,13 @@ impl DayLoad {
 
     fn by(measured: &Measured) -> Option<Self> {
         let mut slots = [(0.0, 0.0); SLOTS];
-        let mut known = 0.0_f64;
+        let (mut known, mut widest) = (0.0_f64, 0.0_f64);
         for level in measured.levels.iter().filter(|it| it.width * BUCKETS as f64 >= DAY) {
             known = known.max(add(level, &mut slots));
+            widest = widest.max(level.width);
         }
         // A day of buckets has one growth less than buckets.
-        (known >= 1.0).then(|| filled(&slots)).flatten().map(Self)
+        (known >= 1.0).then(|| filled(&slots, widest)).flatten().map(Self)
     }
 
     /// Calls a second that are to be expected at a time.
@@ -150,13 +151,14 @@ fn add(level: &Level, slots: &mut [(f64, f64); SLOTS]) -> f64 {
     (known + level.width) / DAY
 }
 
-/// The rate of each part of the day. One that nothing is known of, between buckets, is like the one before.
-fn filled(slots: &[(f64, f64); SLOTS]) -> Option<Vec<f64>> {
+/// The rate of each part of the day. One that nothing is known of is like the one before, if only a bucket is missing.
+fn filled(slots: &[(f64, f64); SLOTS], width: f64) -> Option<Vec<f64>> {
     let rate = |slot: usize| {
         let (seconds, calls) = slots[slot % SLOTS];
         (seconds > 0.0).then(|| calls / seconds)
     };
-    let before = |slot: usize| (0..SLOTS).find_map(|back| rate(slot + SLOTS - back));
+    let missing = ((width / SLOT).ceil() as usize).min(SLOTS - 1);
+    let before = |slot: usize| (0..=missing).find_map(|back| rate(slot + SLOTS - back));
     (0..SLOTS).map(before).collect()
 }
 

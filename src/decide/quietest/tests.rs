@@ -129,6 +129,10 @@ fn less_than_a_day_is_no_load_to_go_by() {
     assert_eq!(load(vec![]), None);
     assert_eq!(load(vec![counted(1_800.0, 20.0, by_night)]), None);
     assert_eq!(load(vec![counted(600.0, 8.0, by_night)]), None, "short scales say nothing of a day");
+    let twice = counted(7_200.0, 96.0, by_night);
+    let day = |it: &&Sample| (10.0..=20.0).contains(&(it.at.rem_euclid(DAY) / 3_600.0));
+    let holey = Level { width: twice.width, points: twice.points.iter().filter(day).copied().collect() };
+    assert_eq!(load(vec![holey]), None, "of the night nothing is known, however many days there are");
 }
 
 proptest! {

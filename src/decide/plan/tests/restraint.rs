@@ -87,10 +87,10 @@ fn another_finding_needs_another_yes_and_the_same_one_none() {
         }),
         before
     );
-    assert_ne!(digest(&asking("First")), after(|it| restarted_other_workload(it)), "another workload");
+    assert_ne!(digest(&asking("First")), after(of_another_workload), "another workload");
 }
 
-fn restarted_other_workload(world: &mut World) {
+fn of_another_workload(world: &mut World) {
     let other = Workload { name: "users".into(), ..workload() };
     let standing = world.history.workloads.pop_first().expect("a workload").1;
     world.history.workloads.insert(other.clone(), standing);
