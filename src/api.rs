@@ -9,6 +9,7 @@ mod keepalive;
 pub mod names;
 mod quantity;
 mod resource;
+mod restraint;
 mod spec;
 mod status;
 mod windows;
@@ -20,6 +21,7 @@ pub use keepalive::{
 };
 pub use quantity::parse_quantity;
 pub use resource::{PolicyResource, Reach};
+pub use restraint::{ApprovalRule, ApprovalState, ApprovalStatus, StandDownSpec, When};
 pub use spec::{
     AlertSpec, AnnotateSpec, ClusterGrpcClientPolicy, ClusterGrpcClientPolicySpec, EvidenceRule, GrpcClientPolicy,
     GrpcClientPolicySpec, Mode, PolicyRules, ProfilesSpec, RemediationSpec, RestartMethod, RestartSpec, Severity,

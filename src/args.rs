@@ -1,6 +1,7 @@
 //! Every flag and every environment variable. Nothing else in the program reads the environment, but for libraries:
 //! `KUBECONFIG` and the pod's service account for the Kubernetes API, the finer `OTEL_*` settings for traces.
 
+mod approve;
 mod clients;
 mod lint;
 
@@ -8,6 +9,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args as Fields, Parser, Subcommand, ValueEnum};
 
+pub use approve::ApproveArgs;
 pub use clients::ClientsArgs;
 pub use lint::LintArgs;
 
@@ -63,6 +65,10 @@ Examples:
   # Who holds the connections that this Service suffers from?
   grpc-hygiene clients users -n shop --prometheus http://localhost:9090
 
+  # Which restarts wait for a yes, and say it
+  grpc-hygiene approve shop/clients
+  grpc-hygiene approve shop/clients Deployment/orders
+
   # Run the tests of your policies
   grpc-hygiene test policies/
 
@@ -109,6 +115,9 @@ pub enum Command {
     /// Find what is wrong with policies, and with the keepalive that they declare. Needs no cluster.
     #[command(after_help = lint::LINT_HELP)]
     Lint(LintArgs),
+    /// List the restarts that wait for a person, and say yes to one.
+    #[command(after_help = approve::APPROVE_HELP)]
+    Approve(ApproveArgs),
     /// Print the CustomResourceDefinitions as YAML.
     Crd(CrdArgs),
     /// Remove our annotations from pods and workloads. The chart runs it when it is uninstalled.

@@ -1,5 +1,6 @@
 //! The commands: thin drivers over `decide` and `io`. Nothing is decided here.
 
+mod approve;
 mod backend;
 mod backtest;
 mod blame;
@@ -32,6 +33,7 @@ pub async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Blame(args) => blame::blame_command(&args).await,
         Command::Clients(args) => clients::clients(&args).await,
         Command::Test(args) => test::test(&args),
+        Command::Approve(args) => approve::approve(&args).await,
         Command::Lint(args) => lint::lint(&args),
         Command::Crd(args) => crd::crd(&args),
         Command::Cleanup => cleanup::cleanup().await,

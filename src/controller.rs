@@ -2,7 +2,7 @@
 //! `io` act, and reports. It decides nothing itself.
 //!
 //! Status writes never wake it: only a new generation, or a new value of the annotation
-//! `grpc-hygiene.io/requestedAt`, does, and the clock.
+//! `grpc-hygiene.io/requestedAt`, or another approval, does, and the clock.
 
 use std::{
     collections::{BTreeMap, hash_map::DefaultHasher},
@@ -30,11 +30,13 @@ use tracing::{Instrument, debug, error, info_span, warn};
 use crate::{
     api::{GrpcClientPolicyStatus, Mode, PolicyResource, ProfileRecord, Reach, names::annotations},
     decide::{
-        Budget, Finding, History, Observation, Observed, Outcome, Plan, Policy, QueryFailure, assess,
+        Budget, Finding, History, Observation, Observed, Outcome, Plan, Policy, QueryFailure,
+        approval::Approvals,
+        assess,
         overlap::Rival,
         plan,
         profiles::{self, Held},
-        status,
+        stand_down, status,
     },
     io::{
         act::{self, Hands},
@@ -45,7 +47,7 @@ use crate::{
         profiles::Camera,
         prometheus::Prometheus,
         quiet::Quiet,
-        recall::recall,
+        recall::{alerting, recall},
         report::{self, Address},
     },
     metrics::Metrics,
@@ -87,11 +89,21 @@ impl Context {
     /// Remembers what a policy restarts, or that it restarts nobody, and tells what the others do.
     fn rivals(&self, policy: &str, own: Option<Rival>) -> Vec<Rival> {
         let mut all = self.rivals.lock().unwrap_or_else(PoisonError::into_inner);
-        match own {
-            Some(own) => all.insert(policy.to_owned(), own),
-            None => all.remove(policy),
-        };
+        let before = all.remove(policy);
+        if let Some(own) = own {
+            // What it asked for stands until it has planned anew.
+            let approved = before.map(|it| it.approved).unwrap_or_default();
+            all.insert(policy.to_owned(), Rival { approved, ..own });
+        }
         all.values().filter(|it| it.policy != policy).cloned().collect()
+    }
+
+    /// Remembers what a policy asks for before the pods that it selects are restarted.
+    fn planned(&self, plan: &Plan) {
+        let mut all = self.rivals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = all.get_mut(&plan.policy) {
+            *own = own.clone().planned(plan);
+        }
     }
 
     /// Forgets a policy that is gone or suspended.
@@ -134,6 +146,10 @@ fn woken_by<K: PolicyResource>(
     let asked = |it: &DeserializeGuard<K>| {
         let mut hasher = DefaultHasher::new();
         it.annotations().get(annotations::REQUESTED_AT).hash(&mut hasher);
+        it.annotations()
+            .iter()
+            .filter(|(key, _)| key.starts_with(annotations::APPROVED))
+            .for_each(|it| it.hash(&mut hasher));
         Some(hasher.finish())
     };
     events
@@ -256,8 +272,13 @@ async fn judge<K: PolicyResource>(
     let (key, generation) = (resource.key(), resource.meta().generation);
     let restarts = policy.restart.as_ref().filter(|_| policy.mode == Mode::Enforce);
     let rivals = ctx.rivals(&key, restarts.map(|rule| Rival::new(&key, rule, &findings)));
-    let history = History { quiet_until, guard, exceeded, rivals, generation, held, operator, ..recalled };
+    let names = stand_down::wanted(policy.restart.as_ref(), &guard, &rivals);
+    let alerting = alerting(&ctx.prometheus, &names, &findings).await;
+    let approvals = Approvals::of(resource.annotations());
+    let history =
+        History { quiet_until, guard, exceeded, rivals, generation, held, operator, approvals, alerting, ..recalled };
     let (plan, history) = with_profiles(ctx, policy, &findings, history, now).await;
+    ctx.planned(&plan);
     let profiles = profiles::remembered(&history, &plan, now);
     let outcomes = match plan.mode {
         Mode::Enforce => act::act(&ctx.hands, policy, &plan, now).await,

@@ -7,6 +7,7 @@
 //! heap profile ──blame──▶ call sites ──profiles──▶ ProfileRecord, which the next plan is made with
 //! ```
 
+pub mod approval;
 mod assess;
 pub mod blame;
 pub mod clients;
@@ -29,9 +30,11 @@ mod plan;
 pub mod policy;
 pub mod profiles;
 mod protection;
+pub mod quietest;
 pub mod replay;
 pub mod scales;
 pub mod series;
+pub mod stand_down;
 pub mod stats;
 pub mod status;
 pub mod storm;
@@ -45,8 +48,8 @@ pub use guard::Guard;
 pub use history::{Autoscaler, Budget, History, Past, Standing, WorkloadState};
 pub use observation::{Observation, Reading, Subject, Target, Workload};
 pub use plan::{
-    Because, Case, Cleared, Decision, Outcome, Plan, Remediation, Restart, Rung, concerns, may_be_disturbed,
-    not_reverted, plan, wish,
+    Because, Case, Cleared, Decision, Others, Outcome, Plan, Remediation, Restart, Rung, concerns, not_reverted, plan,
+    wish,
 };
 pub use policy::{AlertRule, InvalidPolicy, Policy, RestartRule};
 pub use protection::protection;

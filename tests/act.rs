@@ -5,6 +5,8 @@
 mod alerts;
 #[path = "act/annotate.rs"]
 mod annotate;
+#[path = "act/approval.rs"]
+mod approval;
 #[path = "act/argo.rs"]
 mod argo;
 #[path = "act/cluster.rs"]
@@ -15,6 +17,8 @@ mod evict;
 mod fake;
 #[path = "act/leading.rs"]
 mod leading;
+#[path = "act/others.rs"]
+mod others;
 #[path = "act/race.rs"]
 mod race;
 #[path = "act/real.rs"]

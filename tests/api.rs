@@ -167,6 +167,23 @@ fn refusals() -> Vec<(Value, &'static str, &'static str)> {
         (restart(json!({"maxUnavailable": 0})), "spec.remediation.restart.maxUnavailable", "at least 1"),
         (restart(json!({"maxUnavailable": "0%"})), "spec.remediation.restart.maxUnavailable", "from 1% to 100%"),
         (restart(json!({"maxUnavailable": "101%"})), "spec.remediation.restart.maxUnavailable", "from 1% to 100%"),
+        (
+            restart(json!({"approval": "Maybe"})),
+            "spec.remediation.restart.approval",
+            "supported values: \"None\", \"First\"",
+        ),
+        (restart(json!({"when": "Later"})), "spec.remediation.restart.when", "supported values: \"Quietest\", \"Now\""),
+        (restart(json!({"standDown": {}})), "spec.remediation.restart.standDown.alerts", "Required value"),
+        (
+            restart(json!({"standDown": {"alerts": []}})),
+            "spec.remediation.restart.standDown.alerts",
+            "at least 1 items",
+        ),
+        (
+            restart(json!({"standDown": {"alerts": ["NodeDown", " x"]}})),
+            "spec.remediation.restart.standDown.alerts[1]",
+            "should match",
+        ),
         (restart(json!({"windows": []})), "spec.remediation.restart.windows", "at least 1 items"),
         (
             restart(json!({"windows": [{"from": "24:00", "to": "04:00"}]})),

@@ -115,7 +115,8 @@ fn every_file_says_what_it_is_for_and_stays_short() {
 #[test]
 fn every_reason_for_a_refusal_is_explained_to_users_once() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let code = code(&folder.join("src/decide/plan/because.rs"));
+    let files = ["src/decide/plan/because.rs", "src/decide/ledger/limits.rs"];
+    let code = files.map(|it| code(&folder.join(it))).join("\n");
     let reasons: Vec<&str> = code
         .lines()
         .filter_map(|it| it.trim().strip_prefix("Self::")?.split_once("=> \"")?.1.strip_suffix("\","))

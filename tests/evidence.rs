@@ -16,6 +16,7 @@ use grpc_hygiene::{
     api::{ProfileRecord, Through},
     decide::{
         Case, Confidence, Diagnosis, Evidence, Growth, Strength, Subject, Target,
+        approval::Asked,
         profiles::{Port, ProfilesRule},
     },
     io::{profiles::Camera, shelf::Shelf},
@@ -89,6 +90,7 @@ fn case() -> Case {
         looks: grpc_hygiene::decide::looks::Looks::default(),
         confirmed: true,
         profile: None,
+        approvals: Asked::default(),
         rungs: vec![],
     }
 }

@@ -214,3 +214,27 @@ async fn a_backend_that_does_not_say_its_version_is_a_backend() {
     let info = Prometheus::new(&endpoint(&fake.url)).expect("a client").probe().await.expect("a probe");
     assert_eq!(info.version, None);
 }
+
+#[tokio::test]
+async fn alerting_rules_are_asked_for_by_name_with_the_credentials_and_a_warning_spoils_the_answer() {
+    let answer = r#"{"status":"success","data":{"groups":[{"name":"g","rules":[{"type":"alerting","name":"Node down",
+        "state":"inactive","health":"ok","lastEvaluation":"2027-01-15T08:59:45Z","alerts":[]}]}]}}"#;
+    let names = std::collections::BTreeSet::from(["Node down".to_owned()]);
+    let fake = serve(move |_| async move { json(answer) }).await;
+    let token_file = fake::file("rules-token", "secret");
+    let credentials = Some(grpc_hygiene::io::config::Credentials::Bearer { token_file });
+    let with_token = grpc_hygiene::io::config::Endpoint { credentials, ..endpoint(&fake.url) };
+    let prometheus = Prometheus::new(&with_token).expect("a client");
+    let rules = prometheus.alerting_rules(&names).await.expect("an answer");
+    assert_eq!((rules.len(), rules[0].state.as_str()), (1, "inactive"));
+    let asked = &fake.asked()[0];
+    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("GET", "/api/v1/rules"));
+    assert_eq!(asked.query, "type=alert&rule_name%5B%5D=Node+down");
+    assert_eq!(asked.headers[header::AUTHORIZATION], "Bearer secret");
+    let partial =
+        serve(move |_| async move { json(answer.replacen('{', r#"{"warnings":["a ruler is away"],"#, 1)) }).await;
+    let prometheus = Prometheus::new(&endpoint(&partial.url)).expect("a client");
+    let failure = prometheus.alerting_rules(&names).await.expect_err("not whole");
+    assert!(failure.message.contains("a ruler is away"), "{failure}");
+    assert_eq!(prometheus.take_counts().into_iter().collect::<Vec<_>>(), [("Unexpected", 1)]);
+}

@@ -25,6 +25,9 @@ pub mod annotations {
     pub const KEEPALIVE_SERVER: &str = "grpc-hygiene.io/keepalive-server";
     /// On a policy, written by people: a new value asks for an evaluation now.
     pub const REQUESTED_AT: &str = "grpc-hygiene.io/requestedAt";
+    /// On a policy, written by people: with a finding's digest behind it, the time (RFC 3339) until which a restart for it
+    /// is approved. The operator never writes it.
+    pub const APPROVED: &str = "approved.grpc-hygiene.io/";
     /// On a pod, written by people: where it serves profiles, `PORT` or `PORT/PATH`.
     pub const PPROF: &str = "grpc-hygiene.io/pprof";
     /// On a pod: the lines of code that hold leaked channels, worst first.

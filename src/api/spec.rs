@@ -8,7 +8,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DurationText, GrpcClientPolicyStatus, KeepaliveSpec, WindowSpec};
+use super::{ApprovalRule, DurationText, GrpcClientPolicyStatus, KeepaliveSpec, StandDownSpec, When, WindowSpec};
 
 /// Watches the gRPC clients of one namespace for bad habits (a new connection per call, channels that are never
 /// closed, rejected keepalive) and says, alerts or restarts as told. The default mode only says what it would do.
@@ -342,6 +342,15 @@ pub struct RestartSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     pub windows: Option<Vec<WindowSpec>>,
+    /// `Quietest` (the default) waits for the allowed moment at which the fewest calls are to be expected, as long as
+    /// memory leaves time for it; without a day of load behind it a restart does not wait. `Now` never waits.
+    pub when: When,
+    /// Whether a person has to approve: `None` (the default), `First` the first restart of a workload's revision for a
+    /// diagnosis, `Always` each. `grpc-hygiene approve` says yes.
+    pub approval: ApprovalRule,
+    /// Alerts that stop restarts while they fire, or while nobody can say whether they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stand_down: Option<StandDownSpec>,
 }
 
 /// Whether a profile is stored before a restart: `Required`, `BestEffort` or `None`.
@@ -368,6 +377,9 @@ impl Default for RestartSpec {
             allow_daemon_sets: false,
             evidence: EvidenceRule::default(),
             windows: None,
+            when: When::default(),
+            approval: ApprovalRule::default(),
+            stand_down: None,
         }
     }
 }

@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ApprovalStatus;
+
 /// What the operator last saw and did for this policy.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -204,6 +206,9 @@ pub struct RemediationStatus {
     /// The same in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// A restart's approval, where one is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalStatus>,
 }
 
 /// `Done`, `WouldDo` (dry run), `Withheld` (with a reason) or `Failed` (it was tried).
@@ -254,6 +259,9 @@ pub struct AlertRecord {
     /// The stored profile that says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+    /// That a restart waits for a person's approval, and how to give it, as last sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
     /// Since when it fires.
     pub starts_at: Time,
     /// Whether an Alertmanager has taken it. A restart waits for that.

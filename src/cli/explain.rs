@@ -15,11 +15,12 @@ use crate::{
     api::{ProfileRecord, print_duration},
     args::ExplainArgs,
     decide::{
-        Finding, Observation, Policy, Reading, Standing, Verdict, WorkloadState,
+        Case, Finding, Observation, Policy, Reading, Standing, Verdict, WorkloadState,
+        approval::{Answer, Approval},
         keepalive::Declaration,
         series::{increase, interval, largest_gap},
         stats::Trend,
-        status::figures,
+        status::{figures, rounded},
     },
     signals::Signal,
 };
@@ -73,12 +74,26 @@ fn text(judged: &Judged, observation: &Observation, finding: &Finding) -> String
         if let Some(profile) = &case.profile {
             text += &evidence(profile);
         }
+        text += &restraint(case);
         for rung in &case.rungs {
             text += &format!("  {:<8} {}\n", rung.remediation.name(), decision(rung));
         }
         text += &target.workload.as_ref().and_then(|it| judged.workloads.get(it)).map_or_else(String::new, delivered);
     }
     text + "\n"
+}
+
+/// What a restart waits for besides what its own line says.
+fn restraint(case: &Case) -> String {
+    let mut text = String::new();
+    if let Some(Approval { digest, answer: Answer::Given { until }, .. }) = &case.approvals.own {
+        text += &format!("  approved ({digest}) until {until:.0}\n");
+    }
+    if let Some(load) = &case.evidence.load {
+        let (least, (hour, minute)) = load.least();
+        text += &format!("  fewest calls are usual at {hour:02}:{minute:02} UTC, {} a second\n", rounded(least));
+    }
+    text
 }
 
 /// Who may take a rollout back.

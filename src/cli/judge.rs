@@ -12,11 +12,13 @@ use super::{
 };
 use crate::{
     args::{BackendArgs, SourceArgs},
-    decide::{Finding, History, Observation, Plan, Policy, Standing, Workload, assess, plan},
+    decide::{
+        Finding, History, Observation, Plan, Policy, Standing, Workload, approval::Approvals, assess, plan, stand_down,
+    },
     io::{
         observe::{Eyes, observe, observe_without_cluster, scope_of},
         pods::Owners,
-        recall::recall,
+        recall::{alerting, recall},
     },
     signals::Scope,
 };
@@ -94,7 +96,11 @@ impl World<'_> {
         };
         // The operator looks whether it still has them; from here they are as good as stored.
         let held = history.profiles.iter().filter_map(|it| it.file.clone()).collect();
-        let history = History { held, ..history };
+        let guard = self.eyes.config.guard.clone();
+        let names = stand_down::wanted(policy.restart.as_ref(), &guard, &[]);
+        let alerting = alerting(self.eyes.prometheus, &names, &findings).await;
+        let approvals = Approvals::of(&known.annotations);
+        let history = History { held, guard, approvals, alerting, ..history };
         let plan = plan(&policy, &findings, &history, now);
         Ok(Judged { key: known.key, policy, observations, findings, plan, workloads: history.workloads })
     }

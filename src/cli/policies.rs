@@ -1,10 +1,10 @@
 //! Which policies a command is about: those in a file, or those in the cluster.
 
-use std::{io::Read, path::Path};
+use std::{collections::BTreeMap, io::Read, path::Path};
 
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::{Api, Client, api::ListParams};
+use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde_json::Value;
 
 use crate::api::{
@@ -17,6 +17,8 @@ use crate::api::{
 pub struct Known {
     /// `namespace/name`, or `name`.
     pub key: String,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
     /// The shared fields.
     pub rules: PolicyRules,
     /// Its status, when it comes from the cluster.
@@ -40,7 +42,14 @@ impl<K: PolicyResource> From<&K> for Known {
             Reach::Namespace(namespace) => KnownReach::Namespace(namespace),
             Reach::Selected(selector) => KnownReach::Selected(selector.clone()),
         };
-        Self { key: resource.key(), rules: resource.rules().clone(), status: resource.status().cloned(), reach }
+        let annotations = resource.annotations().clone();
+        Self {
+            key: resource.key(),
+            annotations,
+            rules: resource.rules().clone(),
+            status: resource.status().cloned(),
+            reach,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
         Evidence, Finding, Observation, Policy, Reading, Verdict, Why,
         diagnose::{Facts, diagnose},
         observation::Measured,
+        quietest::DayLoad,
         scales::{Scale, scales},
     },
     signals::Signal,
@@ -47,7 +48,12 @@ pub fn assess(policy: &Policy, observations: &[Observation], now: Timestamp) -> 
 
 fn assess_one(policy: &Policy, observation: &Observation, now: Timestamp) -> Finding {
     let (verdict, evidence) = match facts(policy, observation, now) {
-        Ok(facts) => diagnose(policy, &facts),
+        Ok(facts) => match diagnose(policy, &facts) {
+            (verdict @ Verdict::Growing(_), evidence) if policy.restart.is_some() => {
+                (verdict, Evidence { load: DayLoad::of(observation), ..evidence })
+            }
+            other => other,
+        },
         Err((why, evidence)) => (Verdict::Inconclusive(why), *evidence),
     };
     let sources = observation

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::print_duration,
-    decide::{Forecast, Strength, Target, stats::Trend},
+    decide::{Forecast, Strength, Target, quietest::DayLoad, stats::Trend},
     signals::Signal,
 };
 
@@ -307,6 +307,8 @@ pub struct Evidence {
     pub bytes_per_connection: Option<f64>,
     /// When memory reaches the limit.
     pub forecast: Option<Forecast>,
+    /// How many calls are to be expected when. `None`: less than a day is known, or nobody tells.
+    pub load: Option<DayLoad>,
     /// Who besides the application vouches for growth, for people.
     pub witnesses: Vec<String>,
     /// The time that was judged, seconds.

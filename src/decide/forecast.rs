@@ -6,6 +6,7 @@
 //! reached. That needs no memory of the operator's, and no kill. A prior, fitted on simulated leaks, stands in where a
 //! life is too short to have a past.
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::decide::{
@@ -36,6 +37,15 @@ pub struct Forecast {
     pub latest: f64,
     /// Until when a restart is in time, at the latest.
     pub restart_by: f64,
+}
+
+impl Forecast {
+    /// When a restart is no longer in time.
+    #[must_use]
+    pub fn too_late(&self, now: Timestamp) -> Timestamp {
+        let left = SignedDuration::try_from_secs_f64(self.restart_by).unwrap_or(SignedDuration::MAX);
+        now.saturating_add(left).unwrap_or(Timestamp::MAX)
+    }
 }
 
 /// The forecast for a level (bytes) below a limit (bytes) and a slope (bytes per second), given the scores

@@ -1,7 +1,7 @@
 //! What the administrator allows at most. A policy is bounded by it once, right after it was parsed; the rest of the
 //! program reads the bounded policy, and the guard for what no policy has a word for.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     api::Mode,
@@ -23,6 +23,8 @@ pub struct Guard {
     pub namespaces: Option<Vec<String>>,
     /// When restarts may be made. A policy's own windows hold as well.
     pub windows: Windows,
+    /// Alerts that stop all restarts while they fire, whatever namespace they are about.
+    pub stand_down: BTreeSet<String>,
     /// When suspicion is mass suspicion.
     pub storm: StormRule,
 }
@@ -36,6 +38,7 @@ impl Default for Guard {
             max_per_day: u32::MAX,
             namespaces: None,
             windows: Windows::default(),
+            stand_down: BTreeSet::new(),
             storm: StormRule::default(),
         }
     }

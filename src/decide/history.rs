@@ -9,9 +9,11 @@ use crate::{
     api::{AlertRecord, AnnotatedWorkload, GrpcClientPolicyStatus, Offender, ProfileRecord},
     decide::{
         Because, Guard, Subject, Workload,
+        approval::Approvals,
         ledger::Ledger,
         overlap::Rival,
         profiles::{Held, is_about},
+        stand_down::Told,
         storm::is_missing,
     },
 };
@@ -51,6 +53,10 @@ pub struct History {
     pub namespace: String,
     /// The operator's pod, as it stands on the profiles that it has stored.
     pub operator: String,
+    /// What people approved, as it stands on the policy.
+    pub approvals: Approvals,
+    /// The alerting rules that stop restarts. `None`: nobody asked.
+    pub alerting: Option<Told>,
     /// No restart before this time: the operator has just started, or become leader.
     pub quiet_until: Option<Timestamp>,
 }

@@ -72,6 +72,9 @@ pub struct Entry {
     /// The revision of its template that ran then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// What for, where that matters for an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<String>,
     /// What the request was about.
     pub object: Object,
     /// Under which policy, `namespace/name` or `name`.

@@ -92,6 +92,8 @@ pub struct Target {
     pub ready: bool,
     /// What says that the pod is not to be disturbed, for people.
     pub protected: Option<String>,
+    /// A pod of the same workload that goes because its node is emptied, or this one.
+    pub draining: Option<String>,
     /// Whether the pod carries our annotations.
     pub annotated: bool,
     /// What the pod's own annotations say about keepalive.

@@ -2,9 +2,12 @@
 //!
 //! Who selects whom is remembered from each policy's last evaluation; it is no authority, for it can only forbid.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use crate::decide::{Finding, RestartRule, Subject, ledger::Limits};
+use crate::decide::{Finding, Plan, RestartRule, Subject, approval::Approval, ledger::Limits};
 
 /// Another policy that restarts.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +18,8 @@ pub struct Rival {
     pub rule: RestartRule,
     /// The pods that it selects, by namespace and name.
     pub pods: Arc<BTreeSet<(String, String)>>,
+    /// Of the offenders that it has judged, the approval that it asks for, if it does.
+    pub approved: Arc<BTreeMap<Subject, Option<Approval>>>,
 }
 
 impl Rival {
@@ -22,7 +27,14 @@ impl Rival {
     #[must_use]
     pub fn new(policy: &str, rule: &RestartRule, findings: &[Finding]) -> Self {
         let pods = findings.iter().map(|it| key(&it.target.subject)).collect();
-        Self { policy: policy.to_owned(), rule: rule.clone(), pods: Arc::new(pods) }
+        Self { policy: policy.to_owned(), rule: rule.clone(), pods: Arc::new(pods), approved: Arc::default() }
+    }
+
+    /// With what its plan says about approvals.
+    #[must_use]
+    pub fn planned(self, plan: &Plan) -> Self {
+        let approved = plan.cases.iter().map(|it| (it.target.subject.clone(), it.approvals.own.clone()));
+        Self { approved: Arc::new(approved.collect()), ..self }
     }
 
     /// Whether it selects the subject's pod.

@@ -2,8 +2,9 @@
 //! history, that `io::act` carries out to the letter. Cannot fail; every refusal has a name ([`Because`]).
 //!
 //! This file climbs the ladder for each offender. `because` names the refusals, `restart` decides about restarts with
-//! what `workload` says of the workload and `gitops` of its last rollout, `marks` keeps alerts and annotations.
+//! what `workload` says of the workload and `gitops` of its last rollout, `again` is asked once more before the act, `marks` keeps alerts and annotations.
 
+mod again;
 mod because;
 mod gitops;
 mod marks;
@@ -14,17 +15,23 @@ use std::{cmp::Ordering, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use again::Others;
 pub use because::Because;
 pub use gitops::not_reverted;
 pub use marks::concerns;
 pub use restart::wish;
-pub use workload::may_be_disturbed;
 
 use crate::{
     api::{AlertRecord, AnnotatedWorkload, Mode, Offender, ProfileRecord},
     decide::{
         Confidence, Diagnosis, Evidence, Finding, Growth, History, Past, Policy, Strength, Subject, Target, Verdict,
-        Workload, ledger::Limits, looks::Looks, overlap::overlapping, scales::look_distance, storm::storm,
+        Workload,
+        approval::{self, Asked},
+        ledger::Limits,
+        looks::Looks,
+        overlap::overlapping,
+        scales::look_distance,
+        storm::storm,
     },
 };
 
@@ -102,6 +109,8 @@ pub struct Case {
     pub confirmed: bool,
     /// The newest profile of it, if one was asked for.
     pub profile: Option<ProfileRecord>,
+    /// The approvals that its restart needs.
+    pub approvals: Asked,
     /// The steps that the policy lists.
     pub rungs: Vec<Rung>,
 }
@@ -144,6 +153,8 @@ pub struct Plan {
     pub exceeded: Vec<&'static str>,
     /// Other policies that restart some of the same pods: the strictest holds.
     pub overlaps: Vec<String>,
+    /// Who besides the policy has a say in its restarts, and is asked once more right before one.
+    pub others: Others,
     /// What is seen of a storm, for people.
     pub storm: Option<String>,
     /// What the restarts may spend. `None`: the policy restarts nobody.
@@ -194,7 +205,8 @@ pub fn plan(policy: &Policy, findings: &[Finding], history: &History, now: Times
         limits,
         storm,
         exceeded: history.exceeded.clone(),
-        overlaps: overlapping.into_iter().map(|it| it.policy.clone()).collect(),
+        overlaps: overlapping.iter().map(|it| it.policy.clone()).collect(),
+        others: Others { windows: history.guard.windows.clone(), rivals: overlapping.into_iter().cloned().collect() },
     }
 }
 
@@ -229,8 +241,10 @@ fn case(means: &Means<'_>, finding: &Finding) -> Option<Case> {
         confirmed: looks.confirm(Strength::Alertable) || past.is_some_and(|it| it.offender.confirmed),
         looks,
         profile: history.profile_of(&finding.target.subject).cloned(),
+        approvals: Asked::default(),
         rungs: Vec::new(),
     };
+    case.approvals = approval::asked(policy, history, &case, now);
     case.rungs = ladder(means, &case);
     Some(case)
 }

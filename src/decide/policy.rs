@@ -3,16 +3,19 @@
 //! The rules are those of the CRD (see [`crate::api`]), so that a policy from a file, or one stored before a rule
 //! existed, meets the same ones.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use k8s_openapi::apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString};
 
 use crate::{
     api::{
-        DurationText, EvidenceRule, Mode, PolicyRules, RestartMethod, RestartSpec, Severity, SourcesSpec,
-        ThresholdsSpec, parse_duration, print_duration,
+        ApprovalRule, DurationText, EvidenceRule, Mode, PolicyRules, RestartMethod, RestartSpec, Severity, SourcesSpec,
+        ThresholdsSpec, When, parse_duration, print_duration,
     },
-    decide::{Windows, keepalive::Declaration, profiles::ProfilesRule},
+    decide::{Windows, keepalive::Declaration, profiles::ProfilesRule, stand_down},
     signals::Signal,
 };
 
@@ -88,6 +91,12 @@ pub struct RestartRule {
     pub evidence: EvidenceRule,
     /// When it may be done.
     pub windows: Windows,
+    /// Whether it waits for a quiet moment.
+    pub when: When,
+    /// Whether a person has to approve it.
+    pub approval: ApprovalRule,
+    /// The alerts that stop it while they fire.
+    pub stand_down: BTreeSet<String>,
 }
 
 /// A number of pods or a share of the replicas.
@@ -273,6 +282,9 @@ fn restart(spec: &RestartSpec) -> Result<RestartRule, InvalidPolicy> {
         allow_daemon_sets,
         evidence,
         windows,
+        when,
+        approval,
+        stand_down,
     } = spec;
     ensure((1..=100).contains(max_per_day), "remediation.restart.maxPerDay", "must be between 1 and 100")?;
     Ok(RestartRule {
@@ -285,6 +297,11 @@ fn restart(spec: &RestartSpec) -> Result<RestartRule, InvalidPolicy> {
         allow_daemon_sets: *allow_daemon_sets,
         evidence: *evidence,
         windows: Windows::parse(windows.as_deref())?,
+        when: *when,
+        approval: *approval,
+        stand_down: stand_down
+            .as_ref()
+            .map_or_else(|| Ok(BTreeSet::new()), |it| stand_down::parse("remediation.restart.standDown.alerts", it))?,
     })
 }
 
@@ -391,6 +408,10 @@ mod tests {
             (
                 "remediation.restart.windows",
                 json!({"allPods": true, "remediation": {"alert": {}, "restart": {"windows": []}}}),
+            ),
+            (
+                "remediation.restart.standDown.alerts",
+                json!({"allPods": true, "remediation": {"alert": {}, "restart": {"standDown": {"alerts": [" x"]}}}}),
             ),
         ] {
             assert_eq!(parse(spec.clone()).map(|_| ()).map_err(|it| it.field), Err(field), "{spec}");

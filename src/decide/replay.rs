@@ -7,13 +7,17 @@
 mod stage;
 mod tracks;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    api::{EvidenceRule, Mode},
+    api::{ApprovalRule, EvidenceRule, Mode},
     decide::{Answer, Diagnosis, Forecast, Matrix, Policy, RestartRule, Series, Workload},
     signals::{MatchOp, Query, Signal, Source, catalog},
 };
@@ -145,8 +149,15 @@ pub fn replay(
     step: Duration,
     progress: &mut dyn FnMut(f64),
 ) -> Replayed {
-    // Of the past there are no profiles: it is replayed as if one had been stored each time.
-    let restart = policy.restart.clone().map(|it| RestartRule { evidence: EvidenceRule::None, ..it });
+    // Of the past there are no profiles, no approvals and no alerts of others: it is replayed as if a profile had been
+    // stored each time, somebody had said yes, and no alert had fired.
+    let asks_nobody = |it| RestartRule {
+        evidence: EvidenceRule::None,
+        approval: ApprovalRule::None,
+        stand_down: BTreeSet::new(),
+        ..it
+    };
+    let restart = policy.restart.clone().map(asks_nobody);
     let policy = Policy { mode: Mode::Enforce, suspend: false, restart, ..policy.clone() };
     let tracks = Track::all(&policy, recording);
     let mut replayed = Replayed { containers: tracks.len(), ..Replayed::default() };

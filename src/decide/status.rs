@@ -17,7 +17,7 @@ use crate::{
     },
     decide::{
         Because, Case, Decision, Evidence, Finding, Outcome, Plan, QueryFailure, Remediation, Rung, Verdict, Why,
-        concerns, keepalive::Declaration,
+        approval, concerns, keepalive::Declaration,
     },
     signals::Signal,
 };
@@ -124,9 +124,15 @@ fn timeless(status: &GrpcClientPolicyStatus) -> GrpcClientPolicyStatus {
         offender.figures.time_to_limit_soonest = None;
         offender.figures.time_to_limit_latest = None;
         offender.figures.restart_by = None;
+        for step in &mut offender.remediations {
+            if let Some(approval) = &mut step.approval {
+                (approval.too_late_after, step.message) = (None, None);
+            }
+        }
     }
     for alert in &mut status.alerts {
         alert.summary.clear();
+        alert.approval = alert.approval.take().map(|_| String::new());
     }
     for group in &mut status.inconclusive {
         group.example.clear();
@@ -227,6 +233,7 @@ fn remediation(case: &Case, rung: &Rung, outcomes: &[Outcome]) -> RemediationSta
         state,
         because: because.map(|it| it.reason().to_owned()),
         message: because.map(|it| shortened(&it.to_string(), 400)),
+        approval: (rung.remediation == Remediation::Restart).then(|| approval::record(case, because)).flatten(),
     }
 }
 
@@ -254,7 +261,9 @@ pub fn figures(evidence: &Evidence) -> Figures {
     }
 }
 
-pub(super) fn rounded(value: f64) -> f64 {
+/// To two significant digits.
+#[must_use]
+pub fn rounded(value: f64) -> f64 {
     if value.abs() < f64::EPSILON || !value.is_finite() {
         return 0.0;
     }

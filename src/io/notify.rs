@@ -183,9 +183,9 @@ fn identity(it: &AlertRecord) -> Identity<'_> {
     (&it.namespace, &it.workload.kind, &it.workload.name, &it.container, &it.diagnosis, &it.severity)
 }
 
-/// What is news: who fires and who does not. Texts and figures are not.
-fn states(records: &[AlertRecord]) -> BTreeSet<(Identity<'_>, bool)> {
-    records.iter().map(|it| (identity(it), it.ends_at.is_none())).collect()
+/// What is news: who fires and who does not, and who waits for a person. Texts and figures are not.
+fn states(records: &[AlertRecord]) -> BTreeSet<(Identity<'_>, bool, bool)> {
+    records.iter().map(|it| (identity(it), it.ends_at.is_none(), it.approval.is_some())).collect()
 }
 
 /// The records with those that they leave out resolved. An alert that fires again replaces its own resolved one: both
@@ -227,6 +227,7 @@ mod tests {
             summary: "it grows".into(),
             sites: vec![],
             profile: None,
+            approval: None,
             starts_at: Time(at(0)),
             ends_at: None,
             delivered: false,

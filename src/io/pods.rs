@@ -31,6 +31,9 @@ use crate::{
 
 /// Pods are listed in pages of so many: a page is in memory at once.
 const PAGE: u32 = 250;
+/// Why a pod is about to go when its node is emptied: `kubectl drain`, a descheduler or an autoscaler evicts it, or a taint
+/// drives it out. See <https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions>.
+const DRAINED_BY: [&str; 2] = ["EvictionByEvictionAPI", "DeletionByTaintManager"];
 /// How many owners are remembered. Forgetting costs one request each.
 const MAX_OWNERS: usize = 20_000;
 
@@ -93,6 +96,7 @@ struct PodCondition {
     #[serde(rename = "type")]
     kind: String,
     status: String,
+    reason: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -142,15 +146,23 @@ pub async fn targets(
         params = params.labels_from(&selector);
     }
     let mut targets = Vec::new();
+    let mut drained: BTreeMap<Workload, String> = BTreeMap::new();
     for namespace in scope.iter() {
         let api: Api<SlimPod> = Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Pod>(&()));
         let mut params = params.clone();
         loop {
             let page: ObjectList<SlimPod> = api.list(&params).await?;
             for pod in &page.items {
-                if let Some(running) = running(pod) {
-                    let workload = owners.of(client, namespace, pod.metadata.owner_references.as_deref()).await?;
+                let (running, leaves) = (running(pod), is_drained(pod));
+                if running.is_none() && !leaves {
+                    continue;
+                }
+                let workload = owners.of(client, namespace, pod.metadata.owner_references.as_deref()).await?;
+                if let Some(running) = running {
                     targets.extend(containers(pod, running, namespace, workload.as_ref(), policy));
+                }
+                if let Some(workload) = workload.filter(|_| leaves) {
+                    drained.insert(workload, pod.name_any());
                 }
             }
             match page.metadata.continue_.filter(|it| !it.is_empty()) {
@@ -159,7 +171,24 @@ pub async fn targets(
             }
         }
     }
+    for target in &mut targets {
+        target.draining = target.workload.as_ref().and_then(|it| drained.get(it)).cloned();
+    }
     Ok(targets)
+}
+
+/// Whether a pod goes because its node is emptied. What has ended already does not.
+fn is_drained(pod: &SlimPod) -> bool {
+    let Some(status) = &pod.status else { return false };
+    let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let told = |it: &PodCondition| is_drain(&it.kind, &it.status, &it.reason);
+    !ended && status.conditions.iter().any(told)
+}
+
+/// Whether a condition of a pod says that its node is emptied.
+#[must_use]
+pub fn is_drain(kind: &str, status: &str, reason: &str) -> bool {
+    kind == "DisruptionTarget" && status == "True" && DRAINED_BY.contains(&reason)
 }
 
 /// The Service in front of each pod, by the pod's UID.
@@ -222,6 +251,7 @@ fn containers(
             service: None,
             ready,
             protected: protected.clone(),
+            draining: None,
             annotated: annotation(annotations::POLICY).is_some_and(|it| it == policy),
             keepalive: keepalive.clone(),
         })
@@ -323,6 +353,24 @@ mod tests {
         .expect("a pod");
         let targets = containers(&pod, running(&pod).expect("running"), "shop", None, "shop/clients");
         assert_eq!(targets[0].protected.as_deref(), Some("its priority class is system-node-critical"));
+    }
+
+    #[test]
+    fn a_pod_that_is_evicted_from_its_node_or_driven_out_by_a_taint_is_drained() {
+        let drained = |phase: &str, status: &str, reason: &str| {
+            let pod = serde_json::json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "orders-1"},
+                "spec": {"containers": []},
+                "status": {"phase": phase, "conditions": [
+                    {"type": "Ready", "status": "True"}, {"type": "DisruptionTarget", "status": status, "reason": reason}]}
+            });
+            is_drained(&serde_json::from_value(pod).expect("a pod"))
+        };
+        assert!(drained("Running", "True", "EvictionByEvictionAPI"));
+        assert!(drained("Pending", "True", "DeletionByTaintManager"));
+        assert!(!drained("Running", "False", "EvictionByEvictionAPI"), "the eviction did not come");
+        assert!(!drained("Running", "True", "PreemptionByScheduler"), "another pod takes its place, not the node");
+        assert!(!drained("Failed", "True", "EvictionByEvictionAPI"), "it is over");
     }
 
     #[test]

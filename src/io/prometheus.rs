@@ -11,7 +11,8 @@ mod flights;
 pub use decode::decode;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
     mem,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -30,7 +31,7 @@ use tokio::{
 };
 
 use crate::{
-    decide::{FailureKind, Matrix, QueryFailure},
+    decide::{FailureKind, Matrix, QueryFailure, stand_down::AlertingRule},
     io::http::{self, Endpoint, HttpError},
 };
 use failure::{failure, no_reply, of_http, of_status};
@@ -42,6 +43,8 @@ const MAX_IN_FLIGHT: usize = 2;
 const MAX_WAIT: Duration = Duration::from_secs(120);
 /// The largest answer that is read, bytes after decompression.
 const MAX_BODY: usize = 64 * 1024 * 1024;
+/// The largest list of rules that is read, bytes: an alert that fires may do so a thousand times.
+const MAX_RULES_BODY: usize = 16 * 1024 * 1024;
 /// The largest error or build information that is read, bytes.
 const MAX_SMALL_BODY: usize = 64 * 1024;
 
@@ -62,6 +65,9 @@ struct Backend {
 pub trait Line: Send + Sync {
     /// Asks an instant query, at a time or at the backend's own.
     fn ask<'a>(&'a self, query: &'a str, at: Option<Timestamp>) -> BoxFuture<'a, Result<Vec<u8>, QueryFailure>>;
+
+    /// Asks for the alerting rules of these names, or for more.
+    fn alerting_rules<'a>(&'a self, names: &'a BTreeSet<String>) -> BoxFuture<'a, Result<Vec<u8>, QueryFailure>>;
 
     /// Asks for the build information. Not every backend has it, and none has to.
     fn build_info(&self) -> BoxFuture<'_, Option<Vec<u8>>>;
@@ -145,6 +151,14 @@ impl Prometheus {
 }
 
 impl Prometheus {
+    /// The alerting rules of these names, as they stand now.
+    ///
+    /// # Errors
+    /// There is no answer, or one that may not be whole.
+    pub async fn alerting_rules(&self, names: &BTreeSet<String>) -> Result<Vec<AlertingRule>, QueryFailure> {
+        self.backend.counted(self.backend.alerting_rules(names)).await
+    }
+
     /// Queries that were sent since this was last asked, by result: `success`, or the failure's reason.
     #[must_use]
     pub fn take_counts(&self) -> BTreeMap<&'static str, u64> {
@@ -154,7 +168,11 @@ impl Prometheus {
 
 impl Backend {
     async fn ask(&self, query: &str, at: Timestamp) -> Result<Matrix, QueryFailure> {
-        let answer = self.answer(query, at).await;
+        self.counted(self.answer(query, at)).await
+    }
+
+    async fn counted<T>(&self, answer: impl Future<Output = Result<T, QueryFailure>>) -> Result<T, QueryFailure> {
+        let answer = answer.await;
         let result = answer.as_ref().map_or_else(|failure| failure.kind.reason(), |_| "success");
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(result).or_default() += 1;
         answer
@@ -171,6 +189,11 @@ impl Backend {
             .unwrap_or_else(|_| Err(failure(FailureKind::Unexpected, "the answer could not be decoded")))?;
         tracing::debug!(query, bytes, series = matrix.series.len(), warnings = matrix.warnings.len(), "answered");
         Ok(matrix)
+    }
+
+    async fn alerting_rules(&self, names: &BTreeSet<String>) -> Result<Vec<AlertingRule>, QueryFailure> {
+        let _turn = self.turn().await?;
+        decode::rules(&self.line.alerting_rules(names).await?, names)
     }
 
     async fn probe(&self) -> Result<BackendInfo, QueryFailure> {
@@ -202,6 +225,22 @@ impl Line for Http {
             None => query,
         };
         self.query(query).boxed()
+    }
+
+    fn alerting_rules<'a>(&'a self, names: &'a BTreeSet<String>) -> BoxFuture<'a, Result<Vec<u8>, QueryFailure>> {
+        let rules = async move {
+            // A server that does not know how to choose by name sends them all.
+            let chosen = names.iter().map(|it| ("rule_name[]", it.as_str()));
+            let query: Vec<(&str, &str)> = [("type", "alert")].into_iter().chain(chosen).collect();
+            let mut request = self.client.inner().get(self.endpoint.join("api/v1/rules")).query(&query);
+            let sent = self.authorization().await?;
+            if let Some(value) = &sent {
+                request = request.header(header::AUTHORIZATION, value);
+            }
+            let response = request.send().await.map_err(|error| no_reply(&self.endpoint, &error))?;
+            self.body(response, MAX_RULES_BODY, sent.as_ref()).await
+        };
+        rules.boxed()
     }
 
     fn build_info(&self) -> BoxFuture<'_, Option<Vec<u8>>> {

@@ -9,10 +9,11 @@ use kube::Client;
 
 use crate::{
     api::{GrpcClientPolicyStatus, Mode},
-    decide::{Budget, Finding, History, Policy, Standing, Verdict, Workload, ledger::Ledger},
+    decide::{Budget, Finding, History, Policy, Standing, Verdict, Workload, ledger::Ledger, stand_down::Told},
     io::{
         act::SKEW,
         ledger::{self, Page, Unread},
+        prometheus::Prometheus,
         switch::is_on,
         workload::{Guards, guards, standing_among},
     },
@@ -49,6 +50,15 @@ pub async fn recall(
         budget,
         ..History::from_status(key.to_owned(), status)
     }
+}
+
+/// The alerting rules that stop restarts, if there is anybody to restart and a rule to ask for.
+pub async fn alerting(prometheus: &Prometheus, names: &BTreeSet<String>, findings: &[Finding]) -> Option<Told> {
+    let suspected = findings.iter().any(|it| matches!(it.verdict, Verdict::Growing(_)));
+    if names.is_empty() || !suspected {
+        return None;
+    }
+    Some(prometheus.alerting_rules(names).await.map_err(|it| it.to_string()))
 }
 
 /// How the suspects' workloads stand. What guards a namespace is listed once, however many they are.

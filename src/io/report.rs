@@ -3,7 +3,7 @@
 //! Events are published when something begins or ends, never for moving figures: the API server folds repeats and
 //! keeps the first note.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
@@ -18,7 +18,8 @@ use tracing::{info, warn};
 
 use crate::{
     api::{
-        GrpcClientPolicyStatus, Mode, Offender, PolicyResource, ProfileRecord, RemediationState, WorkloadRef, names,
+        ApprovalState, GrpcClientPolicyStatus, Mode, Offender, PolicyResource, ProfileRecord, RemediationState,
+        WorkloadRef, names,
     },
     decide::{
         Diagnosis, Finding, History, Plan, Standing, Subject, Verdict, Workload, profiles, status::shortened,
@@ -210,6 +211,7 @@ fn news(
         old.iter().flat_map(|it| &it.offenders).map(|it| (key(it), it)).collect();
     let after: BTreeMap<Key<'_>, &Offender> = new.offenders.iter().map(|it| (key(it), it)).collect();
     let mut news = Vec::new();
+    let mut waiting: BTreeSet<&str> = before.values().filter_map(|it| awaited(it)).map(|(digest, _)| digest).collect();
     for (key, offender) in &after {
         let known = before.get(key);
         if known.is_none_or(|it| it.diagnosis != offender.diagnosis) {
@@ -227,6 +229,7 @@ fn news(
                 workload: owner(offender),
             });
         }
+        news.extend(awaits(offender, &mut waiting));
         if plan.mode == Mode::DryRun
             && restart(offender) == Some(RemediationState::WouldDo)
             && known.and_then(|it| restart(it)) != Some(RemediationState::WouldDo)
@@ -267,6 +270,21 @@ fn found(offender: &Offender) -> News {
         pod: pod(offender),
         workload: owner(offender),
     }
+}
+
+/// That a restart waits for a person: once for each finding, however many pods it is about.
+fn awaits<'a>(offender: &'a Offender, known: &mut BTreeSet<&'a str>) -> Option<News> {
+    let (digest, message) = awaited(offender).filter(|(digest, _)| known.insert(digest))?;
+    let Offender { namespace, pod: name, .. } = offender;
+    let note = format!("the restart of {namespace}/{name} waits ({digest}): {message}");
+    Some(News { reason: "AwaitingApproval", warning: true, note, pod: pod(offender), workload: owner(offender) })
+}
+
+/// The digest that waits for an approval, and what is said about it.
+fn awaited(offender: &Offender) -> Option<(&str, &str)> {
+    let step = offender.remediations.iter().find(|it| it.remediation == "Restart")?;
+    let approval = step.approval.as_ref().filter(|it| it.state == ApprovalState::Waiting)?;
+    Some((&approval.digest, step.message.as_deref().unwrap_or_default()))
 }
 
 /// What a new profile says.
@@ -334,103 +352,4 @@ pub fn until_next(interval: std::time::Duration, now: Timestamp) -> std::time::D
 }
 
 #[cfg(test)]
-mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
-    use super::*;
-    use crate::{
-        api::{Figures, RemediationStatus},
-        decide::{Cleared, Evidence, Target},
-    };
-
-    fn offender(diagnosis: &str, restart: Option<RemediationState>) -> Offender {
-        let step = |state| RemediationStatus { remediation: "Restart".into(), state, because: None, message: None };
-        Offender {
-            namespace: "shop".into(),
-            pod: "orders-1".into(),
-            uid: "u1".into(),
-            container: "app".into(),
-            workload: Some(WorkloadRef { kind: "Deployment".into(), name: "orders".into() }),
-            diagnosis: diagnosis.into(),
-            confidence: 99.9,
-            since: Time(Timestamp::UNIX_EPOCH),
-            message: "it leaks".into(),
-            figures: Figures::default(),
-            standing: false,
-            looks: String::new(),
-            looked_at: None,
-            confirmed: true,
-            remediations: restart.map(step).into_iter().collect(),
-        }
-    }
-
-    fn status(offenders: Vec<Offender>) -> GrpcClientPolicyStatus {
-        GrpcClientPolicyStatus { offenders, ..GrpcClientPolicyStatus::default() }
-    }
-
-    fn plan(mode: Mode) -> Plan {
-        Plan {
-            policy: "shop/clients".into(),
-            mode,
-            cases: vec![],
-            cleared: Cleared::default(),
-            annotated: vec![],
-            alerts: vec![],
-            limits: None,
-            storm: None,
-            exceeded: vec![],
-            overlaps: vec![],
-            generation: None,
-        }
-    }
-
-    fn healthy() -> Finding {
-        let subject =
-            Subject { namespace: "shop".into(), pod: "orders-1".into(), uid: "u1".into(), container: "app".into() };
-        let target = Target { subject, containers_in_pod: 1, ready: true, ..Target::default() };
-        Finding { target, verdict: Verdict::Healthy, evidence: Evidence::default(), sources: vec![] }
-    }
-
-    fn reasons(
-        old: &GrpcClientPolicyStatus,
-        new: &GrpcClientPolicyStatus,
-        mode: Mode,
-        findings: &[Finding],
-    ) -> Vec<&'static str> {
-        news(Some(old), new, &plan(mode), findings).into_iter().map(|it| it.reason).collect()
-    }
-
-    #[test]
-    fn a_finding_is_news_once_and_again_when_its_diagnosis_changes() {
-        let found = status(vec![offender("DialPerCall", None)]);
-        assert_eq!(reasons(&status(vec![]), &found, Mode::DryRun, &[]), ["DialPerCall"]);
-        assert!(reasons(&found, &found, Mode::DryRun, &[]).is_empty());
-        let changed = status(vec![offender("ConnectionLeak", None)]);
-        assert_eq!(reasons(&found, &changed, Mode::DryRun, &[]), ["ConnectionLeak"]);
-    }
-
-    #[test]
-    fn a_restart_is_news_and_so_is_one_that_a_dry_run_would_do() {
-        let found = status(vec![offender("DialPerCall", None)]);
-        let restarted = status(vec![offender("DialPerCall", Some(RemediationState::Done))]);
-        assert_eq!(reasons(&found, &restarted, Mode::Enforce, &[]), ["Restarted"]);
-        let would = status(vec![offender("DialPerCall", Some(RemediationState::WouldDo))]);
-        assert_eq!(reasons(&found, &would, Mode::DryRun, &[]), ["WouldRestart"]);
-        assert!(reasons(&would, &would, Mode::DryRun, &[]).is_empty());
-    }
-
-    #[test]
-    fn who_is_healthy_again_has_recovered_and_who_is_gone_has_not() {
-        let found = status(vec![offender("DialPerCall", None)]);
-        assert_eq!(reasons(&found, &status(vec![]), Mode::Enforce, &[healthy()]), ["Recovered"]);
-        assert!(reasons(&found, &status(vec![]), Mode::Enforce, &[]).is_empty());
-    }
-
-    #[test]
-    fn policies_of_one_interval_meet_at_its_multiples() {
-        let minute = std::time::Duration::from_secs(60);
-        let at = |seconds: i64| Timestamp::from_second(seconds).expect("a time");
-        assert_eq!(until_next(minute, at(600)), minute);
-        assert_eq!(until_next(minute, at(659)), std::time::Duration::from_secs(1));
-    }
-}
+mod tests;

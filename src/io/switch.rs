@@ -1,8 +1,9 @@
 //! What people use to stop restarts at once: a ConfigMap in the operator's namespace, a label on a namespace, and the
-//! policy itself. Read anew before each restart, whatever else stands still. Doubt counts as stopped.
+//! policy itself; and the approvals that stand on it. Read anew before each restart, whatever else stands still. Doubt counts as stopped.
 //!
 //! The fourth way needs no operator that listens: binding the chart's admission policy `stop`.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{
     Api, Client, Error, Resource, ResourceExt,
@@ -12,7 +13,10 @@ use serde_json::Value;
 
 use crate::{
     api::{ClusterGrpcClientPolicy, GrpcClientPolicy, names::labels::RESTARTS},
-    decide::Because,
+    decide::{
+        Because,
+        approval::{Approval, Approvals},
+    },
     io::{acting::reason, http::printable},
 };
 
@@ -45,27 +49,53 @@ pub async fn is_on(client: &Client, own: &str, namespace: &str) -> Result<(), Be
     }
 }
 
-/// Whether a policy, `namespace/name` or `name`, still stands as it was judged by.
+/// Whether a policy, `namespace/name` or `name`, still stands as it was judged by, and still carries the approval that it
+/// asks for, if it does. Until when it is approved is returned.
 ///
 /// # Errors
-/// It is gone, suspended or changed, or cannot be read.
-pub async fn still_stands(client: &Client, policy: &str, generation: Option<i64>) -> Result<(), Because> {
-    let (api, name) = match policy.split_once('/') {
-        Some((namespace, name)) => {
-            (Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind::<GrpcClientPolicy>()), name)
-        }
-        None => (Api::all_with(client.clone(), &kind::<ClusterGrpcClientPolicy>()), policy),
-    };
-    let changed = |what: &str| Because::Changed { what: format!("the policy {what}") };
-    let found = api.get_opt(name).await.map_err(|error| changed(&format!("cannot be read: {}", reason(&error))))?;
-    let found = found.ok_or_else(|| changed("is gone"))?;
+/// It is gone, suspended or changed, or cannot be read; or the approval is no longer given.
+pub async fn still_stands(
+    client: &Client,
+    policy: &str,
+    generation: Option<i64>,
+    approval: Option<&Approval>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Because> {
+    let found = read(client, policy).await?;
     if found.data.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true) {
         return Err(Because::Stopped { by: format!("policy {policy} is suspended") });
     }
     if found.metadata.deletion_timestamp.is_some() || found.metadata.generation != generation {
         return Err(changed("was changed"));
     }
-    Ok(())
+    approval.map(|it| it.renewed(&Approvals::of(found.annotations()), now).given()).transpose()
+}
+
+/// Whether another policy still carries the approval that it asks for, and until when.
+///
+/// # Errors
+/// It does not, or cannot be read.
+pub async fn still_approved(client: &Client, approval: &Approval, now: Timestamp) -> Result<Timestamp, Because> {
+    let found = read(client, &approval.policy).await?;
+    approval.renewed(&Approvals::of(found.annotations()), now).given()
+}
+
+async fn read(client: &Client, policy: &str) -> Result<DynamicObject, Because> {
+    let (api, name) = policies(client, policy);
+    let found = api.get_opt(name).await.map_err(|error| changed(&format!("cannot be read: {}", reason(&error))))?;
+    found.ok_or_else(|| changed("is gone"))
+}
+
+fn changed(what: &str) -> Because {
+    Because::Changed { what: format!("the policy {what}") }
+}
+
+/// Where a policy, `namespace/name` or `name`, is found, and under which name.
+pub(super) fn policies<'a>(client: &Client, policy: &'a str) -> (Api<DynamicObject>, &'a str) {
+    match policy.split_once('/') {
+        Some((namespace, name)) => (Api::namespaced_with(client.clone(), namespace, &kind::<GrpcClientPolicy>()), name),
+        None => (Api::all_with(client.clone(), &kind::<ClusterGrpcClientPolicy>()), policy),
+    }
 }
 
 fn kind<K: Resource<DynamicType = ()>>() -> ApiResource {

@@ -119,6 +119,7 @@ fn record(name: &str) -> AlertRecord {
         summary: "3 of 10 call sites dial".into(),
         sites: vec![],
         profile: None,
+        approval: None,
         starts_at: Time(now()),
         ends_at: None,
         delivered: false,

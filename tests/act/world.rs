@@ -5,11 +5,11 @@ use std::{future::pending, sync::Arc, time::Duration};
 use grpc_hygiene::{
     api::{GrpcClientPolicySpec, Mode},
     decide::{
-        Case, Cleared, Confidence, Decision, Diagnosis, Evidence, Growth, Outcome, Plan, Policy, Remediation, Restart,
-        Rung, Subject, Target, Workload,
+        Case, Cleared, Confidence, Decision, Diagnosis, Evidence, Growth, Others, Outcome, Plan, Policy, Remediation,
+        Restart, Rung, Subject, Target, Workload,
         ledger::{Entry, Ledger, Limits, Object, Rates, State},
     },
-    decide::{Strength, looks::Looks},
+    decide::{Strength, approval::Asked, looks::Looks},
     io::{
         act::{Hands, act},
         config::Config,
@@ -125,6 +125,7 @@ pub fn case(name: &str, remediations: &[Remediation], how: Restart) -> Case {
         looks: Looks::default(),
         confirmed: true,
         profile: None,
+        approvals: Asked::default(),
         rungs: remediations.iter().map(rung).collect(),
     }
 }
@@ -142,6 +143,7 @@ pub fn plan(cases: Vec<Case>) -> Plan {
         storm: None,
         exceeded: Vec::new(),
         overlaps: Vec::new(),
+        others: Others::default(),
     }
 }
 
@@ -213,6 +215,7 @@ pub fn entry(fake: &Fake, path: &str, state: State, ago: Duration) -> Entry {
     let object = fake.object(path).expect("an object");
     let text = |it: &Value| it.as_str().expect("text").to_owned();
     Entry {
+        diagnosis: None,
         namespace: "shop".into(),
         revision: None,
         workload: grpc_hygiene::api::WorkloadRef { kind: "Deployment".into(), name: "orders".into() },

@@ -178,6 +178,7 @@ impl Protocol {
         let own = |scope: bool| if scope { name(line.object) } else { "shop".to_owned() };
         let kind = if self.kind == Kind::Pod { "Pod" } else { "Deployment" };
         Entry {
+            diagnosis: None,
             namespace: own(self.scope == Scope::Cluster),
             workload: WorkloadRef { kind: "Deployment".into(), name: own(self.scope != Scope::Workload) },
             revision: None,

@@ -27,6 +27,7 @@ pub const EMPTY: &str = r#"{"status":"success","data":{"resultType":"matrix","re
 pub struct Asked {
     pub method: Method,
     pub path: String,
+    pub query: String,
     pub headers: HeaderMap,
     pub form: BTreeMap<String, String>,
 }
@@ -77,7 +78,13 @@ where
     let handle = move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
         let form = reqwest::Url::parse(&format!("form:?{}", String::from_utf8_lossy(&body))).expect("a form");
         let form = form.query_pairs().into_owned().collect();
-        let request = Asked { method, path: uri.path().to_owned(), headers, form };
+        let request = Asked {
+            method,
+            path: uri.path().to_owned(),
+            query: uri.query().unwrap_or_default().to_owned(),
+            headers,
+            form,
+        };
         seen.lock().expect("no panic").push(request.clone());
         answer(request)
     };

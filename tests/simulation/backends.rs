@@ -64,6 +64,11 @@ impl Line for Metering {
         .boxed()
     }
 
+    fn alerting_rules<'a>(&'a self, _: &'a BTreeSet<String>) -> BoxFuture<'a, Result<Vec<u8>, QueryFailure>> {
+        let message = "no policy here waits for alerts".to_owned();
+        futures::future::ready(Err(QueryFailure { kind: FailureKind::Refused, message })).boxed()
+    }
+
     fn build_info(&self) -> BoxFuture<'_, Option<Vec<u8>>> {
         futures::future::ready(None).boxed()
     }

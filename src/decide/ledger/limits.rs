@@ -3,7 +3,7 @@
 //!
 //! Windows slide. Each is longer by the difference that two API servers' clocks may have.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 
@@ -121,6 +121,58 @@ pub enum Refusal {
         /// When the next may be.
         until: Timestamp,
     },
+}
+
+impl Refusal {
+    /// One word for status and metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NewLedger { .. } => "NewLedger",
+            Self::Storm { .. } => "Storm",
+            Self::Unsettled => "Unsettled",
+            Self::Cooldown { .. } => "Cooldown",
+            Self::DailyLimit { .. } => "DailyLimit",
+            Self::Debt { .. } => "RestartDebt",
+            Self::AtOnce { .. } => "AtOnce",
+            Self::NamespaceLimit { .. } => "NamespaceLimit",
+            Self::ClusterLimit { .. } => "ClusterLimit",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cooldown { until } => {
+                write!(f, "the workload was restarted recently; the cooldown ends at {until:.0}")
+            }
+            Self::DailyLimit { restarts } => write!(f, "the workload was restarted {restarts} times in 24 hours"),
+            Self::Debt { restarts, until } => write!(
+                f,
+                "the same revision leaks again after {restarts} restarts; the back-off, which doubles, ends at {until:.0}"
+            ),
+            Self::AtOnce { restarts } => {
+                write!(f, "{restarts} of the policy's pods are being restarted now, which is enough at once")
+            }
+            Self::NamespaceLimit { restarts, until } => {
+                write!(f, "{restarts} restarts in the namespace are enough; the next may be at {until:.0}")
+            }
+            Self::ClusterLimit { restarts, until } => {
+                write!(f, "{restarts} restarts in the cluster are enough; the next may be at {until:.0}")
+            }
+            Self::Storm { until, why } => {
+                write!(f, "{why}: perhaps what measures them is sick; if it stays calm, restarts go on at {until:.0}")
+            }
+            Self::Unsettled => f.write_str("an earlier restart of the workload is not settled yet"),
+            Self::NewLedger { until } => {
+                write!(
+                    f,
+                    "the ledger of restarts is new, and what it replaces is not known; it allows nothing before {until:.0}"
+                )
+            }
+        }
+    }
 }
 
 impl Default for Rates {

@@ -47,6 +47,7 @@ fn wish(name: &str) -> Wish {
 fn entry(name: &str, pod: &str, when: Timestamp) -> Entry {
     let (kind, resource_version) = ("Pod".into(), "7".into());
     Entry {
+        diagnosis: None,
         namespace: "shop".into(),
         workload: workload(name),
         revision: Some("r1".into()),

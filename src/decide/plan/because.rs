@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::{api::print_duration, decide::Diagnosis};
+use crate::{
+    api::print_duration,
+    decide::{Diagnosis, approval::Approval, ledger::Refusal, quietest::Quieter, status::rounded},
+};
 
 /// Why a remediation is withheld, or did not succeed.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +45,13 @@ pub enum Because {
         /// Where.
         by: String,
     },
+    /// A person has to say yes first.
+    AwaitingApproval(Approval),
+    /// An alert stops restarts while it fires, or nobody knows whether it does.
+    StandDown {
+        /// Which, and why.
+        why: String,
+    },
     /// The operator has just started or become leader.
     QuietPeriod {
         /// Until when.
@@ -59,6 +69,11 @@ pub enum Because {
     Protected {
         /// What.
         by: String,
+    },
+    /// A node that runs the workload is being emptied.
+    Draining {
+        /// A pod that goes.
+        pod: String,
     },
     /// Its owner is of a kind that is not restarted.
     UnsupportedOwner {
@@ -124,6 +139,8 @@ pub enum Because {
         /// Whether that is before a restart would be too late.
         in_time: bool,
     },
+    /// Fewer calls are to be expected later, and memory leaves time until then.
+    QuieterLater(Quieter),
     /// No profile is stored yet that would outlive the restart.
     NoEvidence {
         /// Why not.
@@ -138,56 +155,8 @@ pub enum Because {
     },
     /// Another pod of the workload goes first.
     OneAtATime,
-    /// The last restart of the workload is too recent.
-    Cooldown {
-        /// When the next may be.
-        until: Timestamp,
-    },
-    /// Enough restarts of the workload for a day.
-    DailyLimit {
-        /// How many there were.
-        restarts: u32,
-    },
-    /// The same revision leaks again after it was restarted.
-    RestartDebt {
-        /// How many restarts did not help.
-        restarts: u32,
-        /// When the next may be.
-        until: Timestamp,
-    },
-    /// Enough of the policy's pods are being restarted now.
-    AtOnce {
-        /// How many.
-        restarts: u32,
-    },
-    /// Enough restarts in the namespace.
-    NamespaceLimit {
-        /// How many there were.
-        restarts: u32,
-        /// When the next may be.
-        until: Timestamp,
-    },
-    /// Enough restarts in the cluster.
-    ClusterLimit {
-        /// How many there were.
-        restarts: u32,
-        /// When the next may be.
-        until: Timestamp,
-    },
-    /// So many workloads offend at once that the observer may be the sick one.
-    Storm {
-        /// When it will have been calm for long enough, if it stays calm.
-        until: Timestamp,
-        /// What was seen.
-        why: String,
-    },
-    /// An earlier restart of the workload is not settled.
-    Unsettled,
-    /// The ledger began a short while ago: nobody knows what was restarted before.
-    NewLedger {
-        /// When that no longer matters.
-        until: Timestamp,
-    },
+    /// Nothing may be spent on it.
+    Budget(Refusal),
     /// The API server's clock and ours differ.
     ClockSkew {
         /// By how much, seconds.
@@ -226,12 +195,15 @@ impl Because {
             Self::LimitFarAway { .. } => "LimitFarAway",
             Self::AlertFirst => "AlertFirst",
             Self::Stopped { .. } => "Stopped",
+            Self::AwaitingApproval(_) => "AwaitingApproval",
+            Self::StandDown { .. } => "StandDown",
             Self::QuietPeriod { .. } => "QuietPeriod",
             Self::PodNotReady => "PodNotReady",
             Self::NoWorkload => "NoWorkload",
             Self::Exempt => "Exempt",
             Self::SystemNamespace => "SystemNamespace",
             Self::Protected { .. } => "Protected",
+            Self::Draining { .. } => "Draining",
             Self::UnsupportedOwner { .. } => "UnsupportedOwner",
             Self::DaemonSet => "DaemonSet",
             Self::NamespaceNotAllowed => "NamespaceNotAllowed",
@@ -245,18 +217,11 @@ impl Because {
             Self::Autoscaling { .. } => "Autoscaling",
             Self::RestartReverted { .. } => "RestartReverted",
             Self::OutsideWindow { .. } => "OutsideWindow",
+            Self::QuieterLater(_) => "QuieterLater",
             Self::NoEvidence { .. } => "NoEvidence",
             Self::Overlap { because, .. } => because.reason(),
             Self::OneAtATime => "OneAtATime",
-            Self::Cooldown { .. } => "Cooldown",
-            Self::DailyLimit { .. } => "DailyLimit",
-            Self::RestartDebt { .. } => "RestartDebt",
-            Self::AtOnce { .. } => "AtOnce",
-            Self::NamespaceLimit { .. } => "NamespaceLimit",
-            Self::ClusterLimit { .. } => "ClusterLimit",
-            Self::Storm { .. } => "Storm",
-            Self::Unsettled => "Unsettled",
-            Self::NewLedger { .. } => "NewLedger",
+            Self::Budget(refusal) => refusal.reason(),
             Self::ClockSkew { .. } => "ClockSkew",
             Self::Ledger { .. } => "Ledger",
             Self::NotLeader => "NotLeader",
@@ -291,6 +256,8 @@ impl fmt::Display for Because {
             }
             Self::AlertFirst => f.write_str("the alert has not been sent yet"),
             Self::Stopped { by } => write!(f, "somebody stopped restarts: {by}"),
+            Self::AwaitingApproval(approval) => approval.fmt(f),
+            Self::StandDown { why } => write!(f, "restarts stand down: {why}"),
             Self::QuietPeriod { until } => write!(f, "the operator has just started; restarts may begin at {until:.0}"),
             Self::PodNotReady => f.write_str("the pod is not ready"),
             Self::NoWorkload => f.write_str("the pod has no owner that would replace it"),
@@ -299,6 +266,9 @@ impl fmt::Display for Because {
                 f.write_str("pods of system namespaces and of the operator's own namespace are never restarted")
             }
             Self::Protected { by } => write!(f, "the pod is not to be disturbed: {by}"),
+            Self::Draining { pod } => {
+                write!(f, "pod {pod} of the workload is being evicted from its node; one pod less is enough at a time")
+            }
             Self::UnsupportedOwner { kind } => {
                 write!(f, "its owner is a {kind}, and pods of that kind are never restarted")
             }
@@ -334,39 +304,20 @@ impl fmt::Display for Because {
                 by.map_or_else(String::new, |it| format!(", it seems by {it}"))
             ),
             Self::OutsideWindow { opens, in_time } => outside(f, *opens, *in_time),
+            Self::QuieterLater(Quieter { at, now, then }) => write!(
+                f,
+                "about {} calls a second are usual at {at:.0}, and {} now; memory leaves time until then, and \
+                 remediation.restart.when: Now does not wait",
+                rounded(*then),
+                rounded(*now)
+            ),
             Self::NoEvidence { why } => write!(
                 f,
                 "no heap profile is stored that names the lines; the restart waits for one until memory is about to run out: {why}"
             ),
             Self::Overlap { policy, because } => write!(f, "policy {policy}, which selects the pod too: {because}"),
             Self::OneAtATime => f.write_str("another pod of the workload goes first"),
-            Self::Cooldown { until } => {
-                write!(f, "the workload was restarted recently; the cooldown ends at {until:.0}")
-            }
-            Self::DailyLimit { restarts } => write!(f, "the workload was restarted {restarts} times in 24 hours"),
-            Self::RestartDebt { restarts, until } => write!(
-                f,
-                "the same revision leaks again after {restarts} restarts; the back-off, which doubles, ends at {until:.0}"
-            ),
-            Self::AtOnce { restarts } => {
-                write!(f, "{restarts} of the policy's pods are being restarted now, which is enough at once")
-            }
-            Self::NamespaceLimit { restarts, until } => {
-                write!(f, "{restarts} restarts in the namespace are enough; the next may be at {until:.0}")
-            }
-            Self::ClusterLimit { restarts, until } => {
-                write!(f, "{restarts} restarts in the cluster are enough; the next may be at {until:.0}")
-            }
-            Self::Storm { until, why } => {
-                write!(f, "{why}: perhaps what measures them is sick; if it stays calm, restarts go on at {until:.0}")
-            }
-            Self::Unsettled => f.write_str("an earlier restart of the workload is not settled yet"),
-            Self::NewLedger { until } => {
-                write!(
-                    f,
-                    "the ledger of restarts is new, and what it replaces is not known; it allows nothing before {until:.0}"
-                )
-            }
+            Self::Budget(refusal) => refusal.fmt(f),
             Self::ClockSkew { seconds } => {
                 write!(f, "the clocks of the API server and of the operator differ by {seconds} s")
             }
@@ -382,4 +333,10 @@ fn outside(f: &mut fmt::Formatter<'_>, opens: Option<Timestamp>, in_time: bool) 
     let Some(opens) = opens else { return f.write_str("no window for restarts is open, and none is known to begin") };
     write!(f, "no window for restarts is open; the next begins at {opens:.0}")?;
     if in_time { Ok(()) } else { f.write_str(", and memory is forecast to run out before that: the alert stands") }
+}
+
+impl From<Refusal> for Because {
+    fn from(refusal: Refusal) -> Self {
+        Self::Budget(refusal)
+    }
 }

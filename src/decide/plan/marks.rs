@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Case, Cleared, Remediation};
+use super::{Because, Case, Cleared, Decision, Remediation};
 use crate::{
     api::{AlertRecord, AnnotatedWorkload, Mode, ProfileRecord, WorkloadRef},
     decide::{Finding, History, Policy, Target, Verdict, Workload},
@@ -88,22 +88,32 @@ fn begun(policy: &Policy, case: &Case, now: Timestamp) -> AlertRecord {
         summary: case.growth.message.clone(),
         sites: Vec::new(),
         profile: None,
+        approval: None,
         starts_at: Time(now),
         delivered: false,
         ends_at: None,
     }
 }
 
-/// With the call sites of whichever of the workload's pods holds most channels by its profile.
+/// With what a restart waits for, and the call sites of whichever of the workload's pods holds most channels by its profile.
 fn with_sites(record: AlertRecord, cases: &[Case]) -> AlertRecord {
-    let about = cases.iter().filter(|it| concerns(&record, &it.target));
-    let profiles = about.filter_map(|it| it.profile.as_ref()).filter(|it| it.file.is_some());
+    let about: Vec<&Case> = cases.iter().filter(|it| concerns(&record, &it.target)).collect();
+    let profiles = about.iter().filter_map(|it| it.profile.as_ref()).filter(|it| it.file.is_some());
     let held = |it: &&ProfileRecord| (it.sites.len(), it.channels.unwrap_or_default().to_bits());
+    let record = AlertRecord { approval: about.iter().find_map(|it| awaits(it)), ..record };
     match profiles.max_by_key(held) {
         Some(best) => AlertRecord { sites: best.sites.clone(), profile: best.file.clone(), ..record },
         // It stays on what was said: the pod that was profiled may be gone.
         None => record,
     }
+}
+
+/// What a restart waits for that a person can give.
+fn awaits(case: &Case) -> Option<String> {
+    case.rungs.iter().find_map(|it| match &it.decision {
+        Decision::Withheld(because @ Because::AwaitingApproval(_)) => Some(because.to_string()),
+        _ => None,
+    })
 }
 
 /// The workloads that carry our annotations after this evaluation.

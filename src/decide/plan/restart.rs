@@ -6,19 +6,21 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    Because, Case, Decision, Means, Remediation, Restart, Rung,
+    Because, Case, Decision, Means, Remediation, Restart, Rung, confirmed,
     gitops::not_reverted,
     marks::concerns,
     waited,
     workload::{is_restartable, may_be_disturbed, method},
 };
 use crate::{
-    api::Mode,
+    api::{Mode, When},
     decide::{
-        Budget, Finding, History, Policy, Standing, Target, Windows, Workload, WorkloadState,
+        Budget, Finding, History, Policy, Standing, Strength, Target, Windows, Workload, WorkloadState,
         ledger::{Ledger, Limits, Rates, Refusal, Wish},
         policy::RestartRule,
         profiles,
+        quietest::Bounds,
+        stand_down,
         stats::benjamini_hochberg,
     },
 };
@@ -36,6 +38,7 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
     if let Some(stopped) = history.stopped.get(&workload.namespace) {
         return Err(stopped.clone());
     }
+    alerts_are_quiet(means, rule, &case.target)?;
     // A dry run sends no alert; it says what would follow if it did.
     if policy.mode == Mode::Enforce && !alert_was_sent(history, &case.target) {
         return Err(Because::AlertFirst);
@@ -43,29 +46,53 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
     if let Some(until) = history.quiet_until.filter(|until| now < *until) {
         return Err(Because::QuietPeriod { until });
     }
-    let state = match history.workloads.get(workload) {
-        Some(Standing::Known(state)) => state,
-        Some(Standing::Unknown(reason)) => return Err(Because::WorkloadUnknown { reason: reason.clone() }),
-        None => return Err(Because::WorkloadUnknown { reason: "it was not looked at".to_owned() }),
-    };
+    let state = known(history, workload)?;
     let how = about_the_workload(rule, workload, state, now)?;
     if !history.guard.allows_in(&workload.namespace) {
         return Err(Because::NamespaceNotAllowed);
     }
+    let budget = about_the_budget(means, case, workload, how, state);
+    // People are asked before the window begins, but not about what the ledger forbids or looks do not confirm.
+    if budget.is_ok() && confirmed(case, Strength::Certain).is_ok() {
+        case.approvals.given()?;
+    }
     about_the_time(&history.guard.windows, case, now)?;
     about_the_time(&rule.windows, case, now)?;
-    let ledger = ledger(history)?;
-    if how == Restart::Rollout {
-        not_reverted(ledger, workload, state, now)?;
-    }
-    about_the_budget(means, ledger, &wish(&history.policy, &case.target, workload, state))?;
+    budget?;
     for rival in history.rivals.iter().filter(|it| it.selects(&case.target.subject)) {
         let object = |because| Because::Overlap { policy: rival.policy.clone(), because: Box::new(because) };
         also_by(means, &rival.rule, case, workload, how, state).map_err(object)?;
     }
     // Last, so that nobody is asked for a profile while something else forbids the restart.
     profiles::suffices(policy, rule, case, history)?;
+    about_the_load(means, rule, case)?;
     Ok(how)
+}
+
+/// Whether no alert fires that stops restarts by the word of the administrator, of the policy, or of another one that
+/// restarts the pod.
+fn alerts_are_quiet(means: &Means<'_>, rule: &RestartRule, target: &Target) -> Result<(), Because> {
+    let Means { history, now, .. } = *means;
+    let quiet = |names, within| stand_down::is_quiet(names, within, history.alerting.as_ref(), now);
+    quiet(&history.guard.stand_down, None)?;
+    quiet(&rule.stand_down, stand_down::namespace_of(&history.policy))?;
+    history.rivals.iter().filter(|it| it.selects(&target.subject)).try_for_each(|it| {
+        let object = |because| Because::Overlap { policy: it.policy.clone(), because: Box::new(because) };
+        quiet(&it.rule.stand_down, stand_down::namespace_of(&it.policy)).map_err(object)
+    })
+}
+
+/// Whether it is to be expected that fewer calls are disturbed later, at a moment that is allowed and not too late.
+fn about_the_load(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Result<(), Because> {
+    let Means { policy, history, now, .. } = *means;
+    let (Some(load), Some(forecast), When::Quietest) = (&case.evidence.load, &case.evidence.forecast, rule.when) else {
+        return Ok(());
+    };
+    let rivals = history.rivals.iter().filter(|it| it.selects(&case.target.subject)).map(|it| &it.rule.windows);
+    let windows: Vec<&Windows> = [&history.guard.windows, &rule.windows].into_iter().chain(rivals).collect();
+    let approved = case.approvals.given().ok().flatten().unwrap_or(Timestamp::MAX);
+    let bounds = Bounds { until: forecast.too_late(now).min(approved), interval: policy.interval, windows: &windows };
+    load.quieter(now, &bounds).map_or(Ok(()), |it| Err(Because::QuieterLater(it)))
 }
 
 /// What another policy that restarts the same pod asks for, besides its limits, which hold already.
@@ -111,7 +138,7 @@ pub(super) fn hold_all(cases: &mut [Case], why: &str, calm: Duration, now: Times
     let until = now.saturating_add(calm).unwrap_or(Timestamp::MAX);
     let rungs = cases.iter_mut().flat_map(|it| &mut it.rungs);
     for rung in rungs.filter(|it| it.remediation == Remediation::Restart && it.decision == Decision::Do) {
-        rung.decision = Decision::Withheld(Because::Storm { until, why: why.to_owned() });
+        rung.decision = Decision::Withheld(Refusal::Storm { until, why: why.to_owned() }.into());
         rung.restart = None;
     }
 }
@@ -165,7 +192,18 @@ fn about_the_pod<'a>(history: &History, target: &'a Target) -> Result<&'a Worklo
     }
     let workload = target.workload.as_ref().ok_or(Because::NoWorkload)?;
     is_restartable(workload)?;
-    if target.ready { Ok(workload) } else { Err(Because::PodNotReady) }
+    if !target.ready {
+        return Err(Because::PodNotReady);
+    }
+    target.draining.as_ref().map_or(Ok(workload), |pod| Err(Because::Draining { pod: pod.clone() }))
+}
+
+fn known<'a>(history: &'a History, workload: &Workload) -> Result<&'a WorkloadState, Because> {
+    match history.workloads.get(workload) {
+        Some(Standing::Known(state)) => Ok(state),
+        Some(Standing::Unknown(reason)) => Err(Because::WorkloadUnknown { reason: reason.clone() }),
+        None => Err(Because::WorkloadUnknown { reason: "it was not looked at".to_owned() }),
+    }
 }
 
 /// The ladder: people hear of it before it is restarted. What counts is a firing alert that an Alertmanager has taken.
@@ -184,7 +222,7 @@ fn about_the_workload(
 }
 
 /// People said when. That memory runs out before then does not change it, but they are told.
-fn about_the_time(windows: &Windows, case: &Case, now: Timestamp) -> Result<(), Because> {
+pub(super) fn about_the_time(windows: &Windows, case: &Case, now: Timestamp) -> Result<(), Because> {
     if windows.is_open(now) {
         return Ok(());
     }
@@ -203,9 +241,20 @@ fn ledger(history: &History) -> Result<&Ledger, Because> {
     }
 }
 
-fn about_the_budget(means: &Means<'_>, ledger: &Ledger, wish: &Wish) -> Result<(), Because> {
+fn about_the_budget(
+    means: &Means<'_>,
+    case: &Case,
+    workload: &Workload,
+    how: Restart,
+    state: &WorkloadState,
+) -> Result<(), Because> {
+    let Means { history, now, .. } = *means;
+    let ledger = ledger(history)?;
+    if how == Restart::Rollout {
+        not_reverted(ledger, workload, state, now)?;
+    }
     let limits = means.limits.ok_or_else(|| Because::Ledger { reason: "there are no limits".to_owned() })?;
-    ledger.allows(wish, limits, means.now).map_err(Because::from)
+    ledger.allows(&wish(&history.policy, &case.target, workload, state), limits, now).map_err(Because::from)
 }
 
 /// What the policy and the administrator let be spent on these pods.
@@ -228,21 +277,5 @@ pub fn wish(policy: &str, target: &Target, workload: &Workload, state: &Workload
         revision: target.revision.clone(),
         replicas: state.desired,
         policy: policy.to_owned(),
-    }
-}
-
-impl From<Refusal> for Because {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Unsettled => Self::Unsettled,
-            Refusal::Cooldown { until } => Self::Cooldown { until },
-            Refusal::DailyLimit { restarts } => Self::DailyLimit { restarts },
-            Refusal::NewLedger { until } => Self::NewLedger { until },
-            Refusal::Storm { until, why } => Self::Storm { until, why },
-            Refusal::Debt { restarts, until } => Self::RestartDebt { restarts, until },
-            Refusal::AtOnce { restarts } => Self::AtOnce { restarts },
-            Refusal::NamespaceLimit { restarts, until } => Self::NamespaceLimit { restarts, until },
-            Refusal::ClusterLimit { restarts, until } => Self::ClusterLimit { restarts, until },
-        }
     }
 }

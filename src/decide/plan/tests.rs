@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 mod bounds;
 mod gitops;
 mod pods;
+mod restraint;
 mod windows;
 mod workload;
 
@@ -96,6 +97,7 @@ fn firing() -> AlertRecord {
         summary: "it leaks".into(),
         sites: vec![],
         profile: None,
+        approval: None,
         starts_at: Time(at(120)),
         delivered: true,
         ends_at: None,
@@ -160,6 +162,7 @@ impl World {
         let (kind, resource_version) = ("Pod".into(), "1".into());
         let object = Object { kind, name: uid.into(), uid: uid.into(), resource_version, generation: None };
         let entry = Entry {
+            diagnosis: None,
             namespace: "shop".into(),
             workload: WorkloadRef { kind: "Deployment".into(), name: "orders".into() },
             revision: None,

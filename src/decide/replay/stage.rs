@@ -213,6 +213,7 @@ fn standings(findings: &[Finding]) -> BTreeMap<crate::decide::Workload, Standing
 fn restarted(policy: &str, target: &Target, workload: &Workload, now: Timestamp) -> Entry {
     let (name, uid) = (target.subject.pod.clone(), target.subject.uid.clone());
     Entry {
+        diagnosis: None,
         namespace: workload.namespace.clone(),
         workload: workload.reference(),
         revision: target.revision.clone(),

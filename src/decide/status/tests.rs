@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    api::Mode,
-    decide::{Cleared, Confidence, Diagnosis, Growth, Restart, Subject, Target},
+    api::{ApprovalState, Mode},
+    decide::{Cleared, Confidence, Diagnosis, Growth, Restart, Subject, Target, approval::Asked},
 };
 
 fn at(seconds: i64) -> Timestamp {
@@ -49,6 +49,7 @@ fn plan(mode: Mode, cases: Vec<Case>) -> Plan {
         storm: None,
         exceeded: vec![],
         overlaps: vec![],
+        others: crate::decide::Others::default(),
         generation: None,
     }
 }
@@ -64,6 +65,7 @@ fn case(pod: &str, message: &str, decision: Decision) -> Case {
         looks: crate::decide::looks::Looks::default(),
         confirmed: true,
         profile: None,
+        approvals: Asked::default(),
         rungs: vec![rung],
     }
 }
@@ -145,6 +147,32 @@ fn times_alone_are_not_worth_a_write() {
         300,
     );
     assert!(worth_writing(Some(&first), &heartbeat));
+}
+
+#[test]
+fn an_approval_is_told_and_the_time_that_is_left_for_it_is_not_worth_a_write() {
+    use crate::decide::approval::{Answer, Approval};
+    let told = |answer: Answer, too_late: i64| {
+        let (policy, digest) = ("shop/clients".to_owned(), "3fa1c0de12".to_owned());
+        let approval = Approval { policy, digest, too_late: Some(at(too_late)), answer };
+        let decision = match approval.given() {
+            Ok(_) => Decision::Do,
+            Err(because) => Decision::Withheld(because),
+        };
+        let mut case = case("a", "it leaks", decision);
+        case.approvals.own = Some(approval);
+        judged(None, &[], &plan(Mode::Enforce, vec![case]), &[], 0)
+    };
+    let state = |it: &GrpcClientPolicyStatus| {
+        let approval = it.offenders[0].remediations[0].approval.clone().expect("an approval");
+        (approval.state, approval.too_late_after.map(|it| it.0), approval.until.map(|it| it.0))
+    };
+    let waits = told(Answer::None, 600);
+    assert_eq!(state(&waits), (ApprovalState::Waiting, Some(at(600)), None));
+    assert!(!worth_writing(Some(&waits), &told(Answer::None, 660)));
+    let approved = told(Answer::Given { until: at(60) }, 600);
+    assert_eq!(state(&approved), (ApprovalState::Approved, Some(at(600)), Some(at(60))));
+    assert!(worth_writing(Some(&waits), &approved));
 }
 
 #[test]

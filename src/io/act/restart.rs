@@ -6,10 +6,13 @@
 
 use std::time::Duration;
 
-use futures::future::join;
+use futures::future::{join_all, join3};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
-    api::{apps::v1::ReplicaSet, core::v1::Pod},
+    api::{
+        apps::v1::ReplicaSet,
+        core::v1::{Pod, PodCondition},
+    },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{Api, Error, ResourceExt};
@@ -18,16 +21,17 @@ use tracing::{info, warn};
 
 use super::{FRESH, Hands, evict, rollout};
 use crate::{
-    api::names::annotations,
+    api::{ApprovalRule, names::annotations},
     decide::{
-        Because, Case, Decision, Outcome, Plan, Policy, Remediation, Restart, RestartRule, Standing, Subject, Workload,
-        WorkloadState,
+        Because, Case, Decision, Others, Outcome, Plan, Policy, Remediation, Restart, RestartRule, Standing, Subject,
+        Workload, WorkloadState,
+        approval::Asked,
         ledger::{Entry, Evidence, Ledger, Limits, Object, State},
-        may_be_disturbed, not_reverted, protection, wish,
+        not_reverted, protection, wish,
     },
     io::{
         acting::{self, Deadline, Refused, because},
-        pods::{controller, kind},
+        pods::{controller, is_drain, kind},
         switch, workload,
     },
 };
@@ -53,6 +57,7 @@ pub(super) async fn all(
                 hands,
                 rule,
                 limits,
+                others: &plan.others,
                 policy: &plan.policy,
                 generation: plan.generation,
                 case,
@@ -76,6 +81,7 @@ struct Order<'a> {
     hands: &'a Hands,
     rule: &'a RestartRule,
     limits: &'a Limits,
+    others: &'a Others,
     policy: &'a str,
     generation: Option<i64>,
     case: &'a Case,
@@ -88,25 +94,29 @@ impl Order<'_> {
     async fn carry_out(&self) -> Result<(), Because> {
         let workload = self.case.target.workload.as_ref().ok_or(Because::NoWorkload)?;
         let late = |_| Because::Changed { what: Refused::TooLate.to_string() };
-        timeout(LOOK, self.is_still_wanted(workload)).await.map_err(late)??;
+        let approved = timeout(LOOK, self.is_still_wanted(workload)).await.map_err(late)??;
         let fresh = self.deadline.or(Deadline::after(LOOK));
         let (object, state) = timeout(LOOK, self.look(workload)).await.map_err(late)??;
-        let at = self.debit(workload, &object, &state).await?;
+        let at = self.debit(workload, &object, &state, approved).await?;
         let request = self.request(workload, &object, at).map_err(|error| because(&error))?;
         let sent = acting::send(&self.hands.acting, request, fresh).await;
         self.settle(workload, &object, &sent).await;
         sent.map_err(|error| because(&error))
     }
 
-    /// People may have stopped it since the plan was made.
-    async fn is_still_wanted(&self, workload: &Workload) -> Result<(), Because> {
-        let reading = &self.hands.reading;
-        let (on, stands) = join(
+    /// People may have stopped it since the plan was made, or taken an approval back. Until when it is approved is
+    /// returned, if that is needed.
+    async fn is_still_wanted(&self, workload: &Workload) -> Result<Option<Timestamp>, Because> {
+        let (reading, Asked { own, others }) = (&self.hands.reading, &self.case.approvals);
+        let (on, own, others) = join3(
             switch::is_on(reading, &self.hands.namespace, &workload.namespace),
-            switch::still_stands(reading, self.policy, self.generation),
+            switch::still_stands(reading, self.policy, self.generation, own.as_ref(), self.now),
+            join_all(others.iter().map(|it| switch::still_approved(reading, it, self.now))),
         )
         .await;
-        on.and(stands)
+        on?;
+        let others = others.into_iter().collect::<Result<Vec<Timestamp>, Because>>()?;
+        Ok(others.into_iter().chain(own?).min())
     }
 
     /// The object of the request as it is now, if nothing has come up since the plan was made.
@@ -121,7 +131,7 @@ impl Order<'_> {
             Standing::Unknown(reason) => return Err(Because::WorkloadUnknown { reason }),
         };
         self.is_still_owned(&pod, workload, &state.uid).await?;
-        may_be_disturbed(self.rule, workload, self.how, &state, self.now)?;
+        self.others.let_disturb(self.rule, (self.case, workload), self.how, &state, self.now)?;
         let object = match self.how {
             Restart::Evict => Object {
                 kind: "Pod".to_owned(),
@@ -167,10 +177,21 @@ impl Order<'_> {
     }
 
     /// Writes the restart into the ledger, if it allows it at the API server's time, which is returned.
-    async fn debit(&self, workload: &Workload, object: &Object, state: &WorkloadState) -> Result<Timestamp, Because> {
+    async fn debit(
+        &self,
+        workload: &Workload,
+        object: &Object,
+        state: &WorkloadState,
+        approved: Option<Timestamp>,
+    ) -> Result<Timestamp, Because> {
+        let recorded = self.rule.approval != ApprovalRule::None || !self.case.approvals.is_empty();
         let wish = wish(self.policy, &self.case.target, workload, state);
         let debited = |ledger: &Ledger, at: Timestamp| {
             self.is_still_fresh(at)?;
+            self.others.are_open(self.rule, self.case, at)?;
+            if approved.is_some_and(|until| until <= at) {
+                return Err(Because::Changed { what: "the approval has expired".to_owned() });
+            }
             if self.how == Restart::Rollout {
                 not_reverted(ledger, workload, state, at)?;
             }
@@ -179,6 +200,7 @@ impl Order<'_> {
                 namespace: wish.namespace.clone(),
                 workload: wish.workload.clone(),
                 revision: wish.revision.clone(),
+                diagnosis: recorded.then(|| self.case.growth.diagnosis.name().to_owned()),
                 object: object.clone(),
                 policy: wish.policy.clone(),
                 at,
@@ -233,6 +255,10 @@ fn is_still_fit(pod: &Pod, subject: &Subject) -> Result<(), Because> {
         return Err(Because::Protected { by });
     }
     let status = pod.status.clone().unwrap_or_default();
+    let drains = |it: &PodCondition| is_drain(&it.type_, &it.status, it.reason.as_deref().unwrap_or_default());
+    if status.conditions.iter().flatten().any(drains) {
+        return Err(Because::Draining { pod: subject.pod.clone() });
+    }
     let ready = status.conditions.iter().flatten().any(|it| it.type_ == "Ready" && it.status == "True");
     if ready && status.phase.as_deref() == Some("Running") { Ok(()) } else { Err(Because::PodNotReady) }
 }
@@ -256,6 +282,12 @@ mod tests {
         assert!(matches!(is_still_fit(&pod("u2", "Running", "True"), &subject), Err(Because::Changed { .. })));
         assert_eq!(is_still_fit(&pod("u1", "Running", "False"), &subject), Err(Because::PodNotReady));
         assert_eq!(is_still_fit(&pod("u1", "Pending", "True"), &subject), Err(Because::PodNotReady));
+        let mut drained = pod("u1", "Running", "True");
+        let condition =
+            serde_json::json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"});
+        let conditions = drained.status.as_mut().and_then(|it| it.conditions.as_mut()).expect("conditions");
+        conditions.push(serde_json::from_value(condition).expect("a condition"));
+        assert_eq!(is_still_fit(&drained, &subject), Err(Because::Draining { pod: "orders-1".into() }));
         let nobody = Subject { uid: String::new(), ..subject };
         assert!(is_still_fit(&pod("", "Running", "True"), &nobody).is_err());
     }

@@ -1,15 +1,16 @@
 //! The section `limits` of the configuration: what no policy can exceed. Absent fields are strict, not unlimited.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::Deserialize;
 
 use super::{ConfigError, duration, wrong};
 use crate::{
-    api::{DurationText, Mode, WindowSpec},
+    api::{DurationText, Mode, StandDownSpec, WindowSpec},
     decide::{
         Guard, Windows,
         ledger::{Rate, Rates},
+        stand_down,
         storm::StormRule,
     },
 };
@@ -39,6 +40,7 @@ pub(super) struct LimitFields {
     settling: Option<DurationText>,
     back_off: Option<DurationText>,
     storm: Option<StormFields>,
+    stand_down: Option<StandDownSpec>,
 }
 
 /// A rate as it is written.
@@ -71,6 +73,7 @@ impl LimitFields {
                 .map_err(|it| wrong("limits.windows", format!("{}: {}", it.field, it.problem)))?,
             cooldown: duration("limits.cooldown", cooldown.as_ref(), default.cooldown, WEEKS)?,
             max_per_day: most("limits.maxPerDay", *max_per_day, default.max_per_day, MAX_PER_DAY)?,
+            stand_down: self.stand_down.as_ref().map_or(Ok(default.stand_down), stand_down)?,
             storm: self.storm.as_ref().map_or(Ok(default.storm), StormFields::check)?,
             rates: self.rates(&default.rates)?,
         })
@@ -88,6 +91,14 @@ impl LimitFields {
             calm: duration("limits.storm.calm", calm.as_ref(), default.calm, DAYS)?,
         })
     }
+}
+
+/// No alert is none to wait for: the chart's default.
+fn stand_down(spec: &StandDownSpec) -> Result<BTreeSet<String>, ConfigError> {
+    if spec.alerts.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    stand_down::parse("limits.standDown.alerts", spec).map_err(|it| wrong(it.field, it.problem))
 }
 
 impl RateFields {

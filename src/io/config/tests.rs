@@ -121,6 +121,8 @@ fn the_field_is_named_by_its_path() {
         (with("quietPeriod: -5m"), "quietPeriod: "),
         (with("quietPeriod: 8d"), "quietPeriod: "),
         (with("runbookUrl: wiki"), "runbookUrl: "),
+        (with("limits: {standDown: {alerts: [' x']}}"), "limits.standDown.alerts: "),
+        (with("limits: {standDown: {alert: x}}"), "limits.standDown"),
         (with(&format!("cluster: {}", "x".repeat(200))), "cluster: "),
         (with("sources: [{name: m, signal: Calls, query: 'sum(', namespaces: ['*']}]"), "sources[\"m\"].query: "),
         (

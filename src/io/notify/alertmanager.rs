@@ -98,6 +98,7 @@ impl Letterhead {
             summary,
             sites,
             profile,
+            approval,
             starts_at,
             ends_at,
             delivered: _,
@@ -120,7 +121,11 @@ impl Letterhead {
             ("runbook_url", format!("{}/{diagnosis}.md", self.runbook_url)),
         ];
         let told = |name, text: String| (!text.is_empty()).then_some((name, text));
-        let evidence = [told("sites", profiles::words(sites)), told("profile", profile.clone().unwrap_or_default())];
+        let evidence = [
+            told("sites", profiles::words(sites)),
+            told("profile", profile.clone().unwrap_or_default()),
+            told("approval", approval.clone().unwrap_or_default()),
+        ];
         let ends_at =
             ends_at.as_ref().map_or_else(|| now.saturating_add(STANDS).unwrap_or(now), |it| it.0.max(starts_at.0));
         Alert {
@@ -251,6 +256,7 @@ mod tests {
             summary: "10 calls per connection".into(),
             sites: vec![],
             profile: None,
+            approval: None,
             starts_at: Time(at(0)),
             delivered: false,
             ends_at: ends_at.map(|it| Time(at(it))),

@@ -3,7 +3,11 @@
 //! Nothing is repaired: order, duplicates and non-finite values stay as they came, warnings stay with the data, and
 //! `isPartial` becomes one. What is not a range answer is refused by name. Nothing here talks to a server.
 
+mod rules;
+
 use std::{collections::BTreeMap, fmt};
+
+pub use rules::rules;
 
 use serde::{
     Deserialize, Deserializer,

@@ -18,6 +18,7 @@ fn rolled_out(when: Timestamp, carried: Option<Timestamp>) -> World {
         generation: Some(1),
     };
     let entry = Entry {
+        diagnosis: None,
         namespace: "shop".into(),
         workload: workload().reference(),
         revision: None,
