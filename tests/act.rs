@@ -9,6 +9,8 @@ mod annotate;
 mod argo;
 #[path = "act/cluster.rs"]
 mod cluster;
+#[path = "act/collapse.rs"]
+mod collapse;
 #[path = "act/evict.rs"]
 mod evict;
 #[path = "act/fake.rs"]

@@ -11,8 +11,12 @@ use super::{
     policies::{Known, KnownReach, from_cluster, from_file},
 };
 use crate::{
+    api::{Autonomy, Mode},
     args::{BackendArgs, SourceArgs},
-    decide::{Finding, History, Observation, Plan, Policy, Standing, Workload, assess, plan},
+    decide::{
+        Finding, History, Observation, Plan, Policy, Standing, Subject, Workload, assess, autonomy, cost::cost,
+        effect::effects, plan,
+    },
     io::{
         observe::{Eyes, observe, observe_without_cluster, scope_of},
         pods::Owners,
@@ -35,6 +39,10 @@ pub struct Judged {
     pub plan: Plan,
     /// How the suspects' workloads stand.
     pub workloads: BTreeMap<Workload, Standing>,
+    /// What restarts have cost those who offend.
+    pub costs: BTreeMap<Subject, String>,
+    /// What `mode: Auto` has earned, as the operator wrote it last.
+    pub autonomy: Option<Autonomy>,
 }
 
 /// Judges all policies that the arguments mean.
@@ -81,6 +89,12 @@ impl World<'_> {
         let policy = Policy::parse(&known.rules)?;
         let scope = self.scope(&known, namespace).await?;
         let now = Timestamp::now();
+        let selector = match &known.reach {
+            KnownReach::Namespace(_) => None,
+            KnownReach::Selected(selector) => Some(selector),
+        };
+        let fingerprint = autonomy::fingerprint(&known.rules, selector);
+        let policy = autonomy::entrusted(policy, &fingerprint, known.status.as_ref(), now);
         let observations = match self.client {
             Some(client) => observe(self.eyes, client, &Owners::default(), &policy, &known.key, &scope, now).await?,
             None => observe_without_cluster(self.eyes, &policy, &scope, now).await?,
@@ -95,8 +109,13 @@ impl World<'_> {
         // The operator looks whether it still has them; from here they are as good as stored.
         let held = history.profiles.iter().filter_map(|it| it.file.clone()).collect();
         let history = History { held, ..history };
+        let history = History { restarts: effects(&findings, &history, now), ..history };
         let plan = plan(&policy, &findings, &history, now);
-        Ok(Judged { key: known.key, policy, observations, findings, plan, workloads: history.workloads })
+        let costs =
+            plan.cases.iter().filter_map(|it| Some((it.target.subject.clone(), cost(it, &history, now)?))).collect();
+        let autonomy = known.status.and_then(|it| it.autonomy).filter(|_| policy.mode == Mode::Auto);
+        let workloads = history.workloads;
+        Ok(Judged { key: known.key, policy, observations, findings, plan, workloads, costs, autonomy })
     }
 
     async fn scope(&self, known: &Known, namespace: Option<&str>) -> anyhow::Result<Scope> {

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr
 
 use crate::{
     api::{
-        DurationText, EvidenceRule, Mode, PolicyRules, RestartMethod, RestartSpec, Severity, SourcesSpec,
+        DurationText, EvidenceRule, Mode, PolicyRules, RestartMethod, RestartSpec, Severity, SourcesSpec, Stage,
         ThresholdsSpec, parse_duration, print_duration,
     },
     decide::{Windows, keepalive::Declaration, profiles::ProfilesRule},
@@ -26,8 +26,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub struct Policy {
     /// Which pods. `None` stands for all pods, which the author said in so many words.
     pub selector: Option<LabelSelector>,
-    /// What may be done.
+    /// What the author lets be done.
     pub mode: Mode,
+    /// What may be done now. With `Auto` nothing, until [`crate::decide::autonomy::entrusted`] has looked at what was earned.
+    pub stage: Stage,
     /// Whether evaluation is stopped.
     pub suspend: bool,
     /// How often it is evaluated.
@@ -155,6 +157,7 @@ impl Policy {
         let policy = Self {
             selector: pods(selector.as_ref(), *all_pods)?,
             mode: *mode,
+            stage: Stage::at_first(*mode),
             suspend: *suspend,
             interval,
             window,

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    api::{EvidenceRule, Mode},
+    api::{self, EvidenceRule, Mode},
     decide::{Answer, Diagnosis, Forecast, Matrix, Policy, RestartRule, Series, Workload},
     signals::{MatchOp, Query, Signal, Source, catalog},
 };
@@ -147,7 +147,7 @@ pub fn replay(
 ) -> Replayed {
     // Of the past there are no profiles: it is replayed as if one had been stored each time.
     let restart = policy.restart.clone().map(|it| RestartRule { evidence: EvidenceRule::None, ..it });
-    let policy = Policy { mode: Mode::Enforce, suspend: false, restart, ..policy.clone() };
+    let policy = Policy { mode: Mode::Enforce, stage: api::Stage::Restart, suspend: false, restart, ..policy.clone() };
     let tracks = Track::all(&policy, recording);
     let mut replayed = Replayed { containers: tracks.len(), ..Replayed::default() };
     let mut stages: BTreeMap<(&str, Option<&Workload>, &str), Vec<&Track>> = BTreeMap::new();

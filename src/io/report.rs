@@ -1,9 +1,9 @@
 //! Reporting: status, and events on transitions. Neither acts on a workload.
 //!
 //! Events are published when something begins or ends, never for moving figures: the API server folds repeats and
-//! keeps the first note.
+//! keeps the first note. `news` says what is worth one.
 
-use std::collections::BTreeMap;
+mod news;
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
@@ -13,17 +13,13 @@ use kube::{
     core::error_boundary::InvalidObject,
     runtime::events::{Event, EventType, Recorder},
 };
+use news::news;
 use serde_json::json;
 use tracing::{info, warn};
 
 use crate::{
-    api::{
-        GrpcClientPolicyStatus, Mode, Offender, PolicyResource, ProfileRecord, RemediationState, WorkloadRef, names,
-    },
-    decide::{
-        Diagnosis, Finding, History, Plan, Standing, Subject, Verdict, Workload, profiles, status::shortened,
-        worth_writing,
-    },
+    api::{GrpcClientPolicyStatus, PolicyResource, Stage, names},
+    decide::{Finding, History, Plan, Standing, Workload, status::shortened, worth_writing},
 };
 
 /// The longest note of an event, bytes; the API server refuses 1024 and more.
@@ -135,7 +131,8 @@ pub async fn publish_unreadable<K: Resource<DynamicType = ()>>(recorder: &Record
     }
 }
 
-/// Publishes what began and what ended between two statuses: on the policy always, on workloads only in `Enforce`.
+/// Publishes what began and what ended between two statuses: on the policy always, on workloads only where
+/// something may be done.
 pub async fn publish<K: PolicyResource>(
     recorder: &Recorder,
     resource: &K,
@@ -153,10 +150,10 @@ pub async fn publish<K: PolicyResource>(
             note: Some(shortened(&news.note, MAX_NOTE)),
             action: "Evaluate".to_owned(),
             // Events that differ in nothing else would be folded into one, and the second pod's note lost.
-            secondary: Some(news.pod.clone()),
+            secondary: news.pod.clone(),
         };
         let mut about = vec![resource.object_ref(&())];
-        if plan.mode == Mode::Enforce
+        if plan.stage >= Stage::Alert
             && let Some(workload) = news.workload.and_then(|it| reference(&it, history))
         {
             about.push(workload);
@@ -178,136 +175,6 @@ pub fn log_transitions(policy: &str, old: Option<&GrpcClientPolicyStatus>, new: 
             info!(policy, condition = kind, status, reason, message, "condition changed");
         }
     }
-}
-
-/// Something that began or ended.
-#[derive(Debug, PartialEq)]
-struct News {
-    reason: &'static str,
-    warning: bool,
-    note: String,
-    pod: ObjectReference,
-    workload: Option<Workload>,
-}
-
-type Key<'a> = (&'a str, &'a str, &'a str, &'a str);
-
-fn key(it: &Offender) -> Key<'_> {
-    (&it.namespace, &it.pod, &it.uid, &it.container)
-}
-
-fn subject_key(it: &Subject) -> Key<'_> {
-    (&it.namespace, &it.pod, &it.uid, &it.container)
-}
-
-fn news(
-    old: Option<&GrpcClientPolicyStatus>,
-    new: &GrpcClientPolicyStatus,
-    plan: &Plan,
-    findings: &[Finding],
-) -> Vec<News> {
-    let before: BTreeMap<Key<'_>, &Offender> =
-        old.iter().flat_map(|it| &it.offenders).map(|it| (key(it), it)).collect();
-    let after: BTreeMap<Key<'_>, &Offender> = new.offenders.iter().map(|it| (key(it), it)).collect();
-    let mut news = Vec::new();
-    for (key, offender) in &after {
-        let known = before.get(key);
-        if known.is_none_or(|it| it.diagnosis != offender.diagnosis) {
-            news.push(found(offender));
-        }
-        if restart(offender) == Some(RemediationState::Done)
-            && known.and_then(|it| restart(it)) != Some(RemediationState::Done)
-        {
-            let note = format!("restarted {}/{} because of {}", offender.namespace, offender.pod, offender.diagnosis);
-            news.push(News {
-                reason: "Restarted",
-                warning: false,
-                note,
-                pod: pod(offender),
-                workload: owner(offender),
-            });
-        }
-        if plan.mode == Mode::DryRun
-            && restart(offender) == Some(RemediationState::WouldDo)
-            && known.and_then(|it| restart(it)) != Some(RemediationState::WouldDo)
-        {
-            let note = format!(
-                "dry run: would restart {}/{} because of {}",
-                offender.namespace, offender.pod, offender.diagnosis
-            );
-            news.push(News { reason: "WouldRestart", warning: false, note, pod: pod(offender), workload: None });
-        }
-    }
-    let known = |it: &ProfileRecord| old.is_some_and(|old| old.profiles.iter().any(|was| was.file == it.file));
-    news.extend(new.profiles.iter().filter(|it| it.file.is_some() && !known(it)).filter_map(|it| profiled(it, plan)));
-    // A pod that is gone, or cannot be judged, has not recovered.
-    let healthy = |key: &Key<'_>| {
-        findings.iter().any(|it| it.verdict == Verdict::Healthy && subject_key(&it.target.subject) == *key)
-    };
-    for (_, offender) in before.iter().filter(|(key, _)| !after.contains_key(*key) && healthy(key)) {
-        let note = format!(
-            "{}/{} ({}) no longer shows {}",
-            offender.namespace, offender.pod, offender.container, offender.diagnosis
-        );
-        news.push(News { reason: "Recovered", warning: false, note, pod: pod(offender), workload: owner(offender) });
-    }
-    news
-}
-
-fn found(offender: &Offender) -> News {
-    let diagnosis = Diagnosis::ALL.into_iter().find(|it| it.name() == offender.diagnosis);
-    let advice = diagnosis.map_or("", Diagnosis::advice);
-    News {
-        reason: diagnosis.map_or("Violating", Diagnosis::name),
-        warning: true,
-        note: format!(
-            "{}/{} ({}): {}. Advice: {advice}",
-            offender.namespace, offender.pod, offender.container, offender.message
-        ),
-        pod: pod(offender),
-        workload: owner(offender),
-    }
-}
-
-/// What a new profile says.
-fn profiled(record: &ProfileRecord, plan: &Plan) -> Option<News> {
-    let ProfileRecord { namespace, pod: name, container, file, sites, problem, .. } = record;
-    let case = plan.cases.iter().find(|it| profiles::is_about(record, &it.target.subject))?;
-    let says = [problem.clone().unwrap_or_default(), profiles::words(sites)];
-    let says: Vec<String> = says.into_iter().filter(|it| !it.is_empty()).collect();
-    let file = file.as_deref().unwrap_or_default();
-    Some(News {
-        reason: "Profiled",
-        warning: false,
-        note: format!("{namespace}/{name} ({container}): {}. The heap profile is {file}", says.join(": ")),
-        pod: pod_of(&case.target.subject),
-        workload: case.target.workload.clone(),
-    })
-}
-
-fn pod(offender: &Offender) -> ObjectReference {
-    pod_of(&Subject::from(offender))
-}
-
-fn pod_of(offender: &Subject) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some("Pod".to_owned()),
-        name: Some(offender.pod.clone()),
-        namespace: Some(offender.namespace.clone()),
-        uid: Some(offender.uid.clone()),
-        field_path: Some(format!("spec.containers{{{}}}", offender.container)),
-        ..ObjectReference::default()
-    }
-}
-
-fn restart(offender: &Offender) -> Option<RemediationState> {
-    offender.remediations.iter().find(|it| it.remediation == "Restart").map(|it| it.state)
-}
-
-fn owner(offender: &Offender) -> Option<Workload> {
-    let WorkloadRef { kind, name } = offender.workload.clone()?;
-    Some(Workload { namespace: offender.namespace.clone(), kind, name })
 }
 
 /// `kubectl describe` finds events by UID, so a reference without one would be invisible.
@@ -335,96 +202,7 @@ pub fn until_next(interval: std::time::Duration, now: Timestamp) -> std::time::D
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
     use super::*;
-    use crate::{
-        api::{Figures, RemediationStatus},
-        decide::{Cleared, Evidence, Target},
-    };
-
-    fn offender(diagnosis: &str, restart: Option<RemediationState>) -> Offender {
-        let step = |state| RemediationStatus { remediation: "Restart".into(), state, because: None, message: None };
-        Offender {
-            namespace: "shop".into(),
-            pod: "orders-1".into(),
-            uid: "u1".into(),
-            container: "app".into(),
-            workload: Some(WorkloadRef { kind: "Deployment".into(), name: "orders".into() }),
-            diagnosis: diagnosis.into(),
-            confidence: 99.9,
-            since: Time(Timestamp::UNIX_EPOCH),
-            message: "it leaks".into(),
-            figures: Figures::default(),
-            standing: false,
-            looks: String::new(),
-            looked_at: None,
-            confirmed: true,
-            remediations: restart.map(step).into_iter().collect(),
-        }
-    }
-
-    fn status(offenders: Vec<Offender>) -> GrpcClientPolicyStatus {
-        GrpcClientPolicyStatus { offenders, ..GrpcClientPolicyStatus::default() }
-    }
-
-    fn plan(mode: Mode) -> Plan {
-        Plan {
-            policy: "shop/clients".into(),
-            mode,
-            cases: vec![],
-            cleared: Cleared::default(),
-            annotated: vec![],
-            alerts: vec![],
-            limits: None,
-            storm: None,
-            exceeded: vec![],
-            overlaps: vec![],
-            generation: None,
-        }
-    }
-
-    fn healthy() -> Finding {
-        let subject =
-            Subject { namespace: "shop".into(), pod: "orders-1".into(), uid: "u1".into(), container: "app".into() };
-        let target = Target { subject, containers_in_pod: 1, ready: true, ..Target::default() };
-        Finding { target, verdict: Verdict::Healthy, evidence: Evidence::default(), sources: vec![] }
-    }
-
-    fn reasons(
-        old: &GrpcClientPolicyStatus,
-        new: &GrpcClientPolicyStatus,
-        mode: Mode,
-        findings: &[Finding],
-    ) -> Vec<&'static str> {
-        news(Some(old), new, &plan(mode), findings).into_iter().map(|it| it.reason).collect()
-    }
-
-    #[test]
-    fn a_finding_is_news_once_and_again_when_its_diagnosis_changes() {
-        let found = status(vec![offender("DialPerCall", None)]);
-        assert_eq!(reasons(&status(vec![]), &found, Mode::DryRun, &[]), ["DialPerCall"]);
-        assert!(reasons(&found, &found, Mode::DryRun, &[]).is_empty());
-        let changed = status(vec![offender("ConnectionLeak", None)]);
-        assert_eq!(reasons(&found, &changed, Mode::DryRun, &[]), ["ConnectionLeak"]);
-    }
-
-    #[test]
-    fn a_restart_is_news_and_so_is_one_that_a_dry_run_would_do() {
-        let found = status(vec![offender("DialPerCall", None)]);
-        let restarted = status(vec![offender("DialPerCall", Some(RemediationState::Done))]);
-        assert_eq!(reasons(&found, &restarted, Mode::Enforce, &[]), ["Restarted"]);
-        let would = status(vec![offender("DialPerCall", Some(RemediationState::WouldDo))]);
-        assert_eq!(reasons(&found, &would, Mode::DryRun, &[]), ["WouldRestart"]);
-        assert!(reasons(&would, &would, Mode::DryRun, &[]).is_empty());
-    }
-
-    #[test]
-    fn who_is_healthy_again_has_recovered_and_who_is_gone_has_not() {
-        let found = status(vec![offender("DialPerCall", None)]);
-        assert_eq!(reasons(&found, &status(vec![]), Mode::Enforce, &[healthy()]), ["Recovered"]);
-        assert!(reasons(&found, &status(vec![]), Mode::Enforce, &[]).is_empty());
-    }
 
     #[test]
     fn policies_of_one_interval_meet_at_its_multiples() {

@@ -37,6 +37,11 @@ pub enum Because {
     },
     /// The alert has not been sent yet.
     AlertFirst,
+    /// It began with many others, and a summary stands for all of them.
+    Collapsed {
+        /// Since when the summary fires.
+        since: Timestamp,
+    },
     /// People stopped restarts.
     Stopped {
         /// Where.
@@ -225,6 +230,7 @@ impl Because {
             Self::NoForecast => "NoForecast",
             Self::LimitFarAway { .. } => "LimitFarAway",
             Self::AlertFirst => "AlertFirst",
+            Self::Collapsed { .. } => "Collapsed",
             Self::Stopped { .. } => "Stopped",
             Self::QuietPeriod { .. } => "QuietPeriod",
             Self::PodNotReady => "PodNotReady",
@@ -290,6 +296,10 @@ impl fmt::Display for Because {
                 )
             }
             Self::AlertFirst => f.write_str("the alert has not been sent yet"),
+            Self::Collapsed { since } => write!(
+                f,
+                "it began with many others, and the alert GrpcClientHygieneMany stands for all of them since {since:.0}"
+            ),
             Self::Stopped { by } => write!(f, "somebody stopped restarts: {by}"),
             Self::QuietPeriod { until } => write!(f, "the operator has just started; restarts may begin at {until:.0}"),
             Self::PodNotReady => f.write_str("the pod is not ready"),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 mod bounds;
+mod cost;
 mod gitops;
 mod pods;
 mod windows;
@@ -80,6 +81,7 @@ fn past(finding: &Finding) -> (Subject, Past) {
         standing: false,
         looks: "CC".into(),
         looked_at: Some(Time(at(0))),
+        started_at: None,
         confirmed: true,
         remediations: vec![],
     };
@@ -96,6 +98,8 @@ fn firing() -> AlertRecord {
         summary: "it leaks".into(),
         sites: vec![],
         profile: None,
+        restarts: None,
+        collapsed: None,
         starts_at: Time(at(120)),
         delivered: true,
         ends_at: None,
