@@ -3,17 +3,20 @@
 //! Nothing here decides or acts. [`crate::decide::Policy`] is the parsed form of a spec; after parsing, nobody
 //! reads the raw spec again.
 
+mod autonomy;
 mod crd;
 mod duration;
 mod keepalive;
 pub mod names;
 mod quantity;
 mod resource;
+mod restarts;
 mod restraint;
 mod spec;
 mod status;
 mod windows;
 
+pub use autonomy::{Autonomy, CaseKind, CaseOutcome, ClosedCase, Demotion, Levels, Life, OpenCase, Stage, Tally};
 pub use crd::{custom_resources, unknown_fields, yaml};
 pub use duration::{DurationText, InvalidDuration, parse_duration, print_duration};
 pub use keepalive::{
@@ -21,6 +24,7 @@ pub use keepalive::{
 };
 pub use quantity::parse_quantity;
 pub use resource::{PolicyResource, Reach};
+pub use restarts::{Effect, LifeFigures, RestartRecord};
 pub use restraint::{ApprovalRule, ApprovalState, ApprovalStatus, StandDownSpec, When};
 pub use spec::{
     AlertSpec, AnnotateSpec, ClusterGrpcClientPolicy, ClusterGrpcClientPolicySpec, EvidenceRule, GrpcClientPolicy,
@@ -28,7 +32,7 @@ pub use spec::{
     SourcesSpec, ThresholdsSpec, Through,
 };
 pub use status::{
-    AlertRecord, AnnotatedWorkload, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Offender,
-    ProfileRecord, RemediationState, RemediationStatus, SiteRecord, SourceInUse, WorkloadRef,
+    AlertRecord, AnnotatedWorkload, CollapsedAlert, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup,
+    Offender, ProfileRecord, RemediationState, RemediationStatus, SiteRecord, SourceInUse, WorkloadRef,
 };
 pub use windows::{Day, WindowSpec};

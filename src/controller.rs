@@ -28,11 +28,13 @@ use tokio::sync::mpsc;
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use crate::{
-    api::{GrpcClientPolicyStatus, Mode, PolicyResource, ProfileRecord, Reach, names::annotations},
+    api::{Autonomy, GrpcClientPolicyStatus, PolicyResource, ProfileRecord, Reach, Stage, names::annotations},
     decide::{
         Budget, Finding, History, Observation, Observed, Outcome, Plan, Policy, QueryFailure,
         approval::Approvals,
         assess,
+        autonomy::{self, Seen},
+        effect::effects,
         overlap::Rival,
         plan,
         profiles::{self, Held},
@@ -218,6 +220,7 @@ async fn evaluate<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Acti
         return Ok(Action::await_change());
     }
     let (now, started) = (Timestamp::now(), Instant::now());
+    let policy = autonomy::entrusted(policy, &fingerprint(resource), before, now);
     let result = match judge(resource, &policy, exceeded, before, ctx, now).await {
         Ok(judged) => {
             finish(resource, &policy, before, &judged, ctx).await?;
@@ -238,6 +241,15 @@ async fn evaluate<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Acti
     Ok(Action::requeue(report::until_next(policy.interval, Timestamp::now())))
 }
 
+/// What a record of trust is about.
+fn fingerprint<K: PolicyResource>(resource: &K) -> String {
+    let namespaces = match resource.reach() {
+        Reach::Namespace(_) => None,
+        Reach::Selected(selector) => Some(selector),
+    };
+    autonomy::fingerprint(resource.rules(), namespaces)
+}
+
 /// What one evaluation found and did.
 struct Judged {
     findings: Vec<Finding>,
@@ -245,6 +257,7 @@ struct Judged {
     plan: Plan,
     outcomes: Vec<Outcome>,
     profiles: Vec<ProfileRecord>,
+    autonomy: Option<Autonomy>,
     unreachable: Option<QueryFailure>,
     now: Timestamp,
 }
@@ -260,7 +273,7 @@ async fn judge<K: PolicyResource>(
 ) -> Result<Judged, ObserveError> {
     let observations = see(resource, policy, ctx, now).await?;
     let findings: Vec<Finding> = assess(policy, &observations, now);
-    if policy.mode == Mode::Enforce {
+    if policy.stage == Stage::Restart {
         act::settle(&ctx.hands, policy, before).await;
     }
     let recalled = recall(&ctx.client, &ctx.namespace, policy, &resource.key(), before, &findings).await;
@@ -270,27 +283,37 @@ async fn judge<K: PolicyResource>(
     let operator = ctx.camera.operator().to_owned();
     let (quiet_until, guard) = (ctx.quiet.until(now), ctx.config.guard.clone());
     let (key, generation) = (resource.key(), resource.meta().generation);
-    let restarts = policy.restart.as_ref().filter(|_| policy.mode == Mode::Enforce);
+    let restarts = policy.restart.as_ref().filter(|_| policy.stage == Stage::Restart);
     let rivals = ctx.rivals(&key, restarts.map(|rule| Rival::new(&key, rule, &findings)));
     let names = stand_down::wanted(policy.restart.as_ref(), &guard, &rivals);
     let alerting = alerting(&ctx.prometheus, &names, &findings).await;
     let approvals = Approvals::of(resource.annotations());
     let history =
         History { quiet_until, guard, exceeded, rivals, generation, held, operator, approvals, alerting, ..recalled };
-    let (plan, history) = with_profiles(ctx, policy, &findings, history, now).await;
+    let history = History { restarts: effects(&findings, &history, now), ..history };
+    let (mut plan, history) = with_profiles(ctx, policy, &findings, history, now).await;
     ctx.planned(&plan);
     let profiles = profiles::remembered(&history, &plan, now);
-    let outcomes = match plan.mode {
-        Mode::Enforce => act::act(&ctx.hands, policy, &plan, now).await,
-        Mode::DryRun => {
+    let outcomes = carry_out(ctx, policy, &plan, now).await;
+    plan.alerts = ctx.hands.alerts.noted(&plan.policy, plan.alerts);
+    let (fingerprint, restarts) = (fingerprint(resource), history.restarts.as_slice());
+    let seen = Seen { policy, findings: &findings, plan: &plan, restarts, fingerprint: &fingerprint, now };
+    let autonomy = autonomy::after(before.and_then(|it| it.autonomy.as_ref()), &seen);
+    // With nobody to look at, no query was sent; a wrong address is to be seen before the first pod comes.
+    let unreachable = if findings.is_empty() { ctx.prometheus.probe().await.err() } else { None };
+    Ok(Judged { findings, history, plan, outcomes, profiles, autonomy, unreachable, now })
+}
+
+/// Does what the stage allows.
+async fn carry_out(ctx: &Context, policy: &Policy, plan: &Plan, now: Timestamp) -> Vec<Outcome> {
+    match plan.stage {
+        Stage::Alert | Stage::Restart => act::act(&ctx.hands, policy, plan, now).await,
+        Stage::DryRun => {
             // What fired under Enforce does not go on firing behind people's back.
             ctx.hands.alerts.set(&plan.policy, Vec::new());
             Vec::new()
         }
-    };
-    // With nobody to look at, no query was sent; a wrong address is to be seen before the first pod comes.
-    let unreachable = if findings.is_empty() { ctx.prometheus.probe().await.err() } else { None };
-    Ok(Judged { findings, history, plan, outcomes, profiles, unreachable, now })
+    }
 }
 
 /// The plan as it is when the evidence is in. First the plan says of whom a profile is wanted; with what came of that it
@@ -334,9 +357,10 @@ async fn finish<K: PolicyResource>(
     judged: &Judged,
     ctx: &Context,
 ) -> Result<(), Error> {
-    let Judged { findings, history, plan, outcomes, profiles, unreachable, now } = judged;
+    let Judged { findings, history, plan, outcomes, profiles, autonomy, unreachable, now } = judged;
     let severity = policy.alert.as_ref().map_or("warning", |it| it.severity.as_str());
     ctx.metrics.judged(plan, findings, outcomes, severity);
+    ctx.metrics.trusted(&plan.policy, autonomy.as_ref().map(|it| it.stage));
     let sent = ctx.hands.alerts.take_counts();
     ctx.metrics.alerts_sent("accepted", sent.accepted);
     ctx.metrics.alerts_sent("failed", sent.failed);
@@ -354,6 +378,8 @@ async fn finish<K: PolicyResource>(
         profiles,
         unreachable: unreachable.as_ref(),
         restarts_last_day,
+        restarts: &history.restarts,
+        autonomy: autonomy.as_ref(),
         keepalive: &policy.keepalive,
     };
     let after = write(ctx, resource, before, &observed).await?;

@@ -4,15 +4,20 @@
 //! ```text
 //! spec ──Policy::parse──▶ Policy
 //! answers + targets ──gather──▶ Observation ──assess──▶ Finding ──plan──▶ Plan ──status──▶ status
+//! plan + findings ──autonomy──▶ what Auto may do next time; findings + ledger ──effect──▶ what restarts were good for
 //! heap profile ──blame──▶ call sites ──profiles──▶ ProfileRecord, which the next plan is made with
 //! ```
 
 pub mod approval;
 mod assess;
+pub mod autonomy;
 pub mod blame;
 pub mod clients;
+pub mod collapse;
+pub mod cost;
 mod diagnose;
 pub mod discover;
+pub mod effect;
 mod finding;
 mod forecast;
 pub mod gather;

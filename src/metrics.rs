@@ -11,7 +11,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::decide::{Because, Decision, Finding, Outcome, Plan, Verdict};
+use crate::{
+    api::Stage,
+    decide::{Because, Decision, Finding, Outcome, Plan, Verdict},
+};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ResultLabel {
@@ -65,6 +68,7 @@ pub struct Metrics {
     alerts_sent: Family<ResultLabel, Counter>,
     queries: Family<ResultLabel, Counter>,
     leader: Gauge,
+    autonomy_stage: Family<PolicyLabel, Gauge>,
 }
 
 const VERDICTS: [&str; 3] = ["healthy", "violating", "inconclusive"];
@@ -85,6 +89,7 @@ impl Default for Metrics {
             alerts_sent: Family::default(),
             queries: Family::default(),
             leader: Gauge::default(),
+            autonomy_stage: Family::default(),
             registry: Registry::default(),
         };
         registry.register("build", "The version that runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
@@ -101,6 +106,11 @@ impl Default for Metrics {
         registry.register("withheld", "Remediations withheld, by reason", metrics.withheld.clone());
         registry.register("alerts_sent", "Alerts sent to Alertmanagers, by result", metrics.alerts_sent.clone());
         registry.register("queries", "Queries to the metrics backend, by result", metrics.queries.clone());
+        registry.register(
+            "autonomy_stage",
+            "What a policy with mode Auto may do: 0 nothing, 1 alert, 2 restart",
+            metrics.autonomy_stage.clone(),
+        );
         registry.register("leader", "1 while this replica leads", metrics.leader.clone());
         Self { registry, ..metrics }
     }
@@ -144,8 +154,24 @@ impl Metrics {
         }
     }
 
+    /// Shows what a policy with `mode: Auto` has earned; of another policy nothing.
+    pub fn trusted(&self, policy: &str, stage: Option<Stage>) {
+        let labels = PolicyLabel { policy: policy.to_owned() };
+        let value = match stage {
+            None => {
+                self.autonomy_stage.remove(&labels);
+                return;
+            }
+            Some(Stage::DryRun) => 0,
+            Some(Stage::Alert) => 1,
+            Some(Stage::Restart) => 2,
+        };
+        self.autonomy_stage.get_or_create(&labels).set(value);
+    }
+
     /// Forgets a policy that is gone.
     pub fn forget(&self, policy: &str) {
+        self.trusted(policy, None);
         self.last_evaluation.remove(&PolicyLabel { policy: policy.to_owned() });
         for verdict in VERDICTS {
             self.targets.remove(&VerdictLabels { policy: policy.to_owned(), verdict });
@@ -227,6 +253,8 @@ mod tests {
     fn a_policy_that_is_gone_leaves_no_series() {
         let metrics = Metrics::default();
         metrics.evaluated("shop/clients", "success", 0.2, 1.0);
+        metrics.trusted("shop/clients", Some(Stage::Alert));
+        assert!(metrics.page().expect("a page").contains(r#"grpc_hygiene_autonomy_stage{policy="shop/clients"} 1"#));
         metrics.forget("shop/clients");
         assert!(!metrics.page().expect("a page").contains("shop/clients"));
     }

@@ -11,6 +11,8 @@ mod approval;
 mod argo;
 #[path = "act/cluster.rs"]
 mod cluster;
+#[path = "act/collapse.rs"]
+mod collapse;
 #[path = "act/evict.rs"]
 mod evict;
 #[path = "act/fake.rs"]

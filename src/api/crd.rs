@@ -116,6 +116,7 @@ fn columns() -> Vec<CustomResourceColumnDefinition> {
         column("Violating", "integer", ".status.counts.violating", 0),
         column("Last eval", "date", ".status.lastEvaluationTime", 0),
         column("Age", "date", ".metadata.creationTimestamp", 0),
+        column("Stage", "string", ".status.autonomy.stage", 1),
         column("Inconclusive", "integer", ".status.counts.inconclusive", 1),
         column("Restarts 24h", "integer", ".status.counts.restartsLastDay", 1),
         column("Suspended", "boolean", ".spec.suspend", 1),

@@ -69,7 +69,8 @@ pub struct PolicyRules {
     pub all_pods: Option<bool>,
 
     /// What the operator may do. `DryRun` (the default) judges and says in status, events and metrics what it would
-    /// do, and does none of it. `Enforce` does what `remediation` lists.
+    /// do, and does none of it. `Enforce` does what `remediation` lists. `Auto` begins as a dry run and earns the rest:
+    /// alerts first, restarts later, by how often it was right here.
     #[serde(default)]
     pub mode: Mode,
 
@@ -114,12 +115,15 @@ pub struct PolicyRules {
     pub remediation: RemediationSpec,
 }
 
-/// What the operator may do. `DryRun` judges and reports only; `Enforce` does what `remediation` lists.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What the operator may do. `DryRun` judges and reports only; `Enforce` does what `remediation` lists; `Auto` earns it.
+/// The later one allows more.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Mode {
     /// Says what it would do and does none of it.
     #[default]
     DryRun,
+    /// Does of it what it has shown to be right about.
+    Auto,
     /// Does what `remediation` lists.
     Enforce,
 }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ApprovalStatus;
+use super::{ApprovalStatus, Autonomy, RestartRecord};
 
 /// What the operator last saw and did for this policy.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,13 @@ pub struct GrpcClientPolicyStatus {
     #[schemars(length(max = 30))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<ProfileRecord>,
+    /// The newest restarts under this policy, and what each was good for, at most 30 of a week.
+    #[schemars(length(max = 30))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restarts: Vec<RestartRecord>,
+    /// What `mode: Auto` may do now, and what it has shown. Absent in other modes.
+    #[serde(deserialize_with = "super::autonomy::readable", skip_serializing_if = "Option::is_none")]
+    pub autonomy: Option<Autonomy>,
     /// The workloads that carry our annotations, to be removed when they are clean, at most 100.
     #[schemars(length(max = 100))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -126,6 +133,9 @@ pub struct Offender {
     /// When the newest of these looks was taken, as of the last write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked_at: Option<Time>,
+    /// When the container started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
     /// Whether two looks have agreed once. It stays until the finding ends.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub confirmed: bool,
@@ -262,14 +272,31 @@ pub struct AlertRecord {
     /// That a restart waits for a person's approval, and how to give it, as last sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<String>,
+    /// What restarts of it have cost and brought so far, as last sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<String>,
     /// Since when it fires.
     pub starts_at: Time,
+    /// The summary that stands for it, when it began with many others. It is then not sent by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collapsed: Option<CollapsedAlert>,
     /// Whether an Alertmanager has taken it. A restart waits for that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub delivered: bool,
     /// When it was resolved. Absent while it fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Time>,
+}
+
+/// The summary that stands for alerts that began together. Each of them holds it, so that whoever takes over goes on with
+/// the same one.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CollapsedAlert {
+    /// Since when the summary fires.
+    pub since: Time,
+    /// The summary's `severity` label: the highest of the alerts that it stands for.
+    pub severity: String,
 }
 
 /// A workload that carries our annotations.

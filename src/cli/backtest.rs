@@ -47,7 +47,7 @@ pub struct Replay {
     /// `namespace/name`, or `name`.
     key: String,
     /// Whether the policy itself only observes.
-    dry_run: bool,
+    mode: Mode,
     /// The first evaluation.
     from: Timestamp,
     /// The last evaluation is at this time or less than a step before it.
@@ -102,7 +102,7 @@ fn one(
     let drawn = args.html.is_some() || args.output == ReplayOutput::Html;
     let offenders = score.offenders.iter().take(if drawn { html::MAX_CURVES } else { 0 });
     let curves = offenders.map(|it| Curves::of(recording, policy, &it.container, (from, to))).collect();
-    Replay { key: key.to_owned(), dry_run: policy.mode == Mode::DryRun, from, to, step, replayed, score, curves }
+    Replay { key: key.to_owned(), mode: policy.mode, from, to, step, replayed, score, curves }
 }
 
 fn print(args: &BacktestArgs, replays: &[Replay]) -> anyhow::Result<()> {
@@ -152,7 +152,16 @@ mod tests {
         let (replayed, score) = score::tests::example();
         let (from, to) = (score::tests::at(0), score::tests::at(48));
         let step = Duration::from_secs(60);
-        Replay { key: "shop/clients".to_owned(), dry_run: true, from, to, step, replayed, score, curves: Vec::new() }
+        Replay {
+            key: "shop/clients".to_owned(),
+            mode: Mode::DryRun,
+            from,
+            to,
+            step,
+            replayed,
+            score,
+            curves: Vec::new(),
+        }
     }
 
     #[test]

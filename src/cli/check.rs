@@ -139,7 +139,7 @@ fn steps(case: &Case) -> String {
 pub(super) fn decision(rung: &Rung) -> String {
     match &rung.decision {
         Decision::Do => "the operator would do it now".to_owned(),
-        Decision::WouldDo => "would be done if the mode were Enforce".to_owned(),
+        Decision::WouldDo => "would be done if the mode were Enforce, or had earned it".to_owned(),
         Decision::Withheld(because) => format!("withheld: {because} ({})", because.reason()),
     }
 }

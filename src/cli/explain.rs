@@ -12,7 +12,7 @@ use super::{
     remarks,
 };
 use crate::{
-    api::{ProfileRecord, print_duration},
+    api::{Autonomy, Demotion, ProfileRecord, Tally, print_duration},
     args::ExplainArgs,
     decide::{
         Case, Finding, Observation, Policy, Reading, Standing, Verdict, WorkloadState,
@@ -78,8 +78,10 @@ fn text(judged: &Judged, observation: &Observation, finding: &Finding) -> String
         for rung in &case.rungs {
             text += &format!("  {:<8} {}\n", rung.remediation.name(), decision(rung));
         }
+        text += &judged.costs.get(&target.subject).map_or_else(String::new, |it| format!("  restarts {it}\n"));
         text += &target.workload.as_ref().and_then(|it| judged.workloads.get(it)).map_or_else(String::new, delivered);
     }
+    text += &judged.autonomy.as_ref().map_or_else(String::new, earned);
     text + "\n"
 }
 
@@ -92,6 +94,24 @@ fn restraint(case: &Case) -> String {
     if let Some(load) = &case.evidence.load {
         let (least, (hour, minute)) = load.least();
         text += &format!("  fewest calls are usual at {hour:02}:{minute:02} UTC, {} a second\n", rounded(least));
+    }
+    text
+}
+
+/// What the policy has earned.
+fn earned(it: &Autonomy) -> String {
+    let Autonomy { stage, missing, cases, restarts, last_demotion, .. } = it;
+    let tally = |it: &Tally| {
+        format!("{} right, {} wrong, {} unknown, at least {} %", it.right, it.wrong, it.unknown, it.lower_bound)
+    };
+    let mut text = format!(
+        "Trust: stage {}\n  cases     {}\n  restarts  {}\n  missing   {missing}\n",
+        stage.name(),
+        tally(cases),
+        tally(restarts)
+    );
+    if let Some(Demotion { at, from, because }) = last_demotion {
+        text += &format!("  lost {} at {:.0}: {because}\n", from.name(), at.0);
     }
     text
 }

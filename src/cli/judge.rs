@@ -11,9 +11,11 @@ use super::{
     policies::{Known, KnownReach, from_cluster, from_file},
 };
 use crate::{
+    api::{Autonomy, Mode},
     args::{BackendArgs, SourceArgs},
     decide::{
-        Finding, History, Observation, Plan, Policy, Standing, Workload, approval::Approvals, assess, plan, stand_down,
+        Finding, History, Observation, Plan, Policy, Standing, Subject, Workload, approval::Approvals, assess,
+        autonomy, cost::cost, effect::effects, plan, stand_down,
     },
     io::{
         observe::{Eyes, observe, observe_without_cluster, scope_of},
@@ -37,6 +39,10 @@ pub struct Judged {
     pub plan: Plan,
     /// How the suspects' workloads stand.
     pub workloads: BTreeMap<Workload, Standing>,
+    /// What restarts have cost those who offend.
+    pub costs: BTreeMap<Subject, String>,
+    /// What `mode: Auto` has earned, as the operator wrote it last.
+    pub autonomy: Option<Autonomy>,
 }
 
 /// Judges all policies that the arguments mean.
@@ -83,6 +89,12 @@ impl World<'_> {
         let policy = Policy::parse(&known.rules)?;
         let scope = self.scope(&known, namespace).await?;
         let now = Timestamp::now();
+        let selector = match &known.reach {
+            KnownReach::Namespace(_) => None,
+            KnownReach::Selected(selector) => Some(selector),
+        };
+        let fingerprint = autonomy::fingerprint(&known.rules, selector);
+        let policy = autonomy::entrusted(policy, &fingerprint, known.status.as_ref(), now);
         let observations = match self.client {
             Some(client) => observe(self.eyes, client, &Owners::default(), &policy, &known.key, &scope, now).await?,
             None => observe_without_cluster(self.eyes, &policy, &scope, now).await?,
@@ -101,8 +113,13 @@ impl World<'_> {
         let alerting = alerting(self.eyes.prometheus, &names, &findings).await;
         let approvals = Approvals::of(&known.annotations);
         let history = History { held, guard, approvals, alerting, ..history };
+        let history = History { restarts: effects(&findings, &history, now), ..history };
         let plan = plan(&policy, &findings, &history, now);
-        Ok(Judged { key: known.key, policy, observations, findings, plan, workloads: history.workloads })
+        let costs =
+            plan.cases.iter().filter_map(|it| Some((it.target.subject.clone(), cost(it, &history, now)?))).collect();
+        let autonomy = known.status.and_then(|it| it.autonomy).filter(|_| policy.mode == Mode::Auto);
+        let workloads = history.workloads;
+        Ok(Judged { key: known.key, policy, observations, findings, plan, workloads, costs, autonomy })
     }
 
     async fn scope(&self, known: &Known, namespace: Option<&str>) -> anyhow::Result<Scope> {

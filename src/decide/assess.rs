@@ -28,12 +28,12 @@ use crate::{
 };
 
 /// Open connections must grow by this share of their level at the window's start: pools breathe.
-const GROWTH_SHARE: f64 = 0.25;
+pub(super) const GROWTH_SHARE: f64 = 0.25;
 /// Memory growth below this share of the limit, or below so many bytes without a limit, does not matter.
 const MEMORY_SHARE: f64 = 0.02;
 const MEMORY_BYTES: f64 = 8.0 * 1_048_576.0;
 /// Goroutines that must have come.
-const GOROUTINES: f64 = 30.0;
+pub(super) const GOROUTINES: f64 = 30.0;
 /// What only counts is counted for at least so long, seconds.
 const LEAST_RECENT: f64 = 300.0;
 /// What only counts is counted for this part of the window.
@@ -92,7 +92,7 @@ fn facts<'a>(policy: &Policy, observation: &'a Observation, now: Timestamp) -> R
     let from = judged_from(policy, observation, now).map_err(doubt)?;
     let counters = counters(observation);
     let look = Look { scales: scales(policy.window), from, now, load: load(&counters) };
-    let least_memory = observation.target.memory_limit.map_or(MEMORY_BYTES, |it| it * MEMORY_SHARE);
+    let least_memory = least_memory(observation.target.memory_limit);
     let connections = Need { least: policy.connection_growth, share: GROWTH_SHARE, unheard_of: true };
     // A short history of what merely confirms is the same as none: it withholds confirmation, not the judgement.
     // Memory breathes with its collector however much of it leaks.
@@ -119,6 +119,11 @@ fn facts<'a>(policy: &Policy, observation: &'a Observation, now: Timestamp) -> R
         recent: (policy.window.as_secs_f64() / RECENT_SHARE).max(LEAST_RECENT).min(now - from),
         evidence,
     })
+}
+
+/// Memory growth that matters, bytes.
+pub(super) fn least_memory(limit: Option<f64>) -> f64 {
+    limit.map_or(MEMORY_BYTES, |it| it * MEMORY_SHARE)
 }
 
 /// How everything is looked at.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::print_duration,
-    decide::{Forecast, Strength, Target, quietest::DayLoad, stats::Trend},
+    decide::{Forecast, Strength, Target, cost::Brought, quietest::DayLoad, stats::Trend},
     signals::Signal,
 };
 
@@ -313,6 +313,8 @@ pub struct Evidence {
     pub witnesses: Vec<String>,
     /// The time that was judged, seconds.
     pub span: Option<f64>,
+    /// The revision that brought it, if earlier ones tell.
+    pub brought: Option<Brought>,
 }
 
 /// A finding's content.

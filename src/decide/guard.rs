@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    api::Mode,
+    api::{Mode, Stage},
     decide::{Policy, Windows, ledger::Rates, storm::StormRule},
 };
 
@@ -13,7 +13,7 @@ use crate::{
 pub struct Guard {
     /// Restarts in namespace and cluster.
     pub rates: Rates,
-    /// `DryRun`: nothing is done, whatever a policy says.
+    /// The most that a policy's mode may be: with `DryRun` nothing is done, with `Auto` it must be earned.
     pub mode: Mode,
     /// No policy's cooldown is shorter.
     pub cooldown: Duration,
@@ -48,9 +48,8 @@ impl Guard {
     /// The policy as far as the administrator allows it.
     #[must_use]
     pub fn bound(&self, mut policy: Policy) -> Policy {
-        if self.mode == Mode::DryRun {
-            policy.mode = Mode::DryRun;
-        }
+        policy.mode = policy.mode.min(self.mode);
+        policy.stage = policy.stage.min(Stage::at_first(policy.mode));
         if let Some(restart) = &mut policy.restart {
             restart.cooldown = restart.cooldown.max(self.cooldown);
             restart.max_per_day = restart.max_per_day.min(self.max_per_day);
@@ -110,6 +109,16 @@ mod tests {
             ["mode", "remediation.restart.cooldown", "remediation.restart.maxPerDay"]
         );
         assert_eq!(guard.exceeded_by(&bounded), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_policy_that_enforces_where_it_must_be_earned_begins_with_nothing() {
+        let guard = Guard { mode: Mode::Auto, ..Guard::default() };
+        let bounded = guard.bound(policy());
+        assert_eq!((bounded.mode, bounded.stage), (Mode::Auto, Stage::DryRun));
+        assert_eq!(guard.exceeded_by(&policy()), ["mode"]);
+        let dry = Policy { mode: Mode::DryRun, stage: Stage::DryRun, ..policy() };
+        assert_eq!(guard.bound(dry.clone()), dry);
     }
 
     #[test]

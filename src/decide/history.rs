@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::{
-    api::{AlertRecord, AnnotatedWorkload, GrpcClientPolicyStatus, Offender, ProfileRecord},
+    api::{AlertRecord, AnnotatedWorkload, GrpcClientPolicyStatus, Offender, ProfileRecord, RestartRecord},
     decide::{
         Because, Guard, Subject, Workload,
         approval::Approvals,
@@ -29,6 +29,8 @@ pub struct History {
     pub alerts: Vec<AlertRecord>,
     /// The workloads that carry our annotations.
     pub annotated: Vec<AnnotatedWorkload>,
+    /// The restarts under the policy, and what came of each.
+    pub restarts: Vec<RestartRecord>,
     /// The disruption ledger. `None`: nobody looked, for nobody is to be restarted.
     pub budget: Option<Budget>,
     /// The administrator's bounds.
@@ -153,6 +155,7 @@ impl History {
             alerts: status.alerts.clone(),
             missing: missing(status),
             annotated: status.annotated.clone(),
+            restarts: status.restarts.clone(),
             profiles: status.profiles.clone(),
             ..Self::default()
         }

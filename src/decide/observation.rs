@@ -74,6 +74,8 @@ pub struct Target {
     pub image: Option<String>,
     /// When the container started, Unix seconds. `None` when nothing says so.
     pub started: Option<f64>,
+    /// When the kernel last killed the container for its memory, Unix seconds.
+    pub killed: Option<f64>,
     /// The memory limit, bytes.
     pub memory_limit: Option<f64>,
     /// The pod's own addresses, to check who was scraped.

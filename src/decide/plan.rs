@@ -22,7 +22,7 @@ pub use marks::concerns;
 pub use restart::wish;
 
 use crate::{
-    api::{AlertRecord, AnnotatedWorkload, Mode, Offender, ProfileRecord},
+    api::{AlertRecord, AnnotatedWorkload, Mode, Offender, ProfileRecord, Stage},
     decide::{
         Confidence, Diagnosis, Evidence, Finding, Growth, History, Past, Policy, Strength, Subject, Target, Verdict,
         Workload,
@@ -56,6 +56,15 @@ impl Remediation {
             Self::Restart => "Restart",
         }
     }
+
+    /// Whether it may be done at a stage.
+    #[must_use]
+    pub fn is_allowed_at(self, stage: Stage) -> bool {
+        match self {
+            Self::Annotate | Self::Alert => stage >= Stage::Alert,
+            Self::Restart => stage >= Stage::Restart,
+        }
+    }
 }
 
 /// How a restart is done.
@@ -72,7 +81,7 @@ pub enum Restart {
 pub enum Decision {
     /// Do it.
     Do,
-    /// A dry run: say it and do not do it.
+    /// A dry run, or a stage that allows less: say it and do not do it.
     WouldDo,
     /// Do not do it.
     Withheld(Because),
@@ -139,8 +148,10 @@ pub struct Plan {
     pub policy: String,
     /// The policy's generation that it was made by.
     pub generation: Option<i64>,
-    /// Whether anything may be done at all. A dry run is never handed to `act`.
+    /// What the author lets be done.
     pub mode: Mode,
+    /// What of it may be done now. At `DryRun` the plan is never handed to `act`.
+    pub stage: Stage,
     /// The offenders, the most urgent first.
     pub cases: Vec<Case>,
     /// What is to be removed.
@@ -189,15 +200,15 @@ pub fn plan(policy: &Policy, findings: &[Finding], history: &History, now: Times
     if let Some(why) = &storm {
         restart::hold_all(&mut cases, why, history.guard.rates.calm, now);
     }
-    if policy.mode == Mode::DryRun {
-        for rung in cases.iter_mut().flat_map(|it| &mut it.rungs).filter(|it| it.decision == Decision::Do) {
-            rung.decision = Decision::WouldDo;
-        }
+    let beyond = |it: &&mut Rung| it.decision == Decision::Do && !it.remediation.is_allowed_at(policy.stage);
+    for rung in cases.iter_mut().flat_map(|it| &mut it.rungs).filter(beyond) {
+        rung.decision = Decision::WouldDo;
     }
     Plan {
         policy: history.policy.clone(),
         generation: history.generation,
         mode: policy.mode,
+        stage: policy.stage,
         cleared: marks::cleared(&cases, findings, history),
         annotated: marks::annotated(&cases, findings, history),
         alerts: marks::alerts(policy, &cases, findings, history, now),

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr
 use crate::{
     api::{
         ApprovalRule, DurationText, EvidenceRule, Mode, PolicyRules, RestartMethod, RestartSpec, Severity, SourcesSpec,
-        ThresholdsSpec, When, parse_duration, print_duration,
+        Stage, ThresholdsSpec, When, parse_duration, print_duration,
     },
     decide::{Windows, keepalive::Declaration, profiles::ProfilesRule, stand_down},
     signals::Signal,
@@ -29,8 +29,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub struct Policy {
     /// Which pods. `None` stands for all pods, which the author said in so many words.
     pub selector: Option<LabelSelector>,
-    /// What may be done.
+    /// What the author lets be done.
     pub mode: Mode,
+    /// What may be done now. With `Auto` nothing, until [`crate::decide::autonomy::entrusted`] has looked at what was earned.
+    pub stage: Stage,
     /// Whether evaluation is stopped.
     pub suspend: bool,
     /// How often it is evaluated.
@@ -164,6 +166,7 @@ impl Policy {
         let policy = Self {
             selector: pods(selector.as_ref(), *all_pods)?,
             mode: *mode,
+            stage: Stage::at_first(*mode),
             suspend: *suspend,
             interval,
             window,

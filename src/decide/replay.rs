@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    api::{ApprovalRule, EvidenceRule, Mode},
+    api::{self, ApprovalRule, EvidenceRule, Mode},
     decide::{Answer, Diagnosis, Forecast, Matrix, Policy, RestartRule, Series, Workload},
     signals::{MatchOp, Query, Signal, Source, catalog},
 };
@@ -158,7 +158,7 @@ pub fn replay(
         ..it
     };
     let restart = policy.restart.clone().map(asks_nobody);
-    let policy = Policy { mode: Mode::Enforce, suspend: false, restart, ..policy.clone() };
+    let policy = Policy { mode: Mode::Enforce, stage: api::Stage::Restart, suspend: false, restart, ..policy.clone() };
     let tracks = Track::all(&policy, recording);
     let mut replayed = Replayed { containers: tracks.len(), ..Replayed::default() };
     let mut stages: BTreeMap<(&str, Option<&Workload>, &str), Vec<&Track>> = BTreeMap::new();

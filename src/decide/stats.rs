@@ -15,6 +15,7 @@
 //! - [`benjamini_hochberg`]: which of many findings to believe (1995);
 //! - [`conformal_factors`]: an interval for a forecast, from how far off earlier ones were (Vovk
 //!   2005, Lei et al. 2018);
+//! - [`wilson`]: an interval for a share, from few cases (1927);
 //! - [`median`], [`quantile`]: order statistics.
 //!
 //! They are cheap enough to be asked often: 10,000 containers at four scales of 48 points are at most 0.4 s of [`trend`]
@@ -37,6 +38,7 @@ mod regression;
 mod small_sample;
 mod theil_sen;
 mod trend;
+mod wilson;
 
 pub use benjamini_hochberg::benjamini_hochberg;
 pub use conformal::{Factors, conformal_factors};
@@ -48,6 +50,7 @@ pub use pooled::{Pooled, high_outliers, pooled_z};
 pub use regression::{LoadFit, regression_on_load};
 pub use theil_sen::{Slope, theil_sen};
 pub use trend::{Trend, growth_z, trend};
+pub use wilson::wilson;
 
 use statrs::distribution::{ContinuousCDF, Normal};
 

@@ -10,8 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     api::{
-        AlertRecord, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Mode, Offender, ProfileRecord,
-        RemediationState, RemediationStatus, SourceInUse,
+        AlertRecord, Autonomy, Counts, Figures, GrpcClientPolicyStatus, InconclusiveGroup, Mode, Offender,
+        ProfileRecord, RemediationState, RemediationStatus, RestartRecord, SourceInUse, Stage,
         names::{conditions, reasons},
         print_duration,
     },
@@ -55,6 +55,10 @@ pub enum Observed<'a> {
         unreachable: Option<&'a QueryFailure>,
         /// Restarts under this policy in the last 24 hours.
         restarts_last_day: u32,
+        /// What came of its restarts.
+        restarts: &'a [RestartRecord],
+        /// What `mode: Auto` has shown by now.
+        autonomy: Option<&'a Autonomy>,
         /// What the policy declares about keepalive.
         keepalive: &'a Declaration,
     },
@@ -72,7 +76,18 @@ pub fn status(
     if !matches!(observed, Observed::FirstSight) {
         status.observed_generation = generation;
     }
-    if let Observed::Judged { findings, plan, outcomes, profiles, restarts_last_day, keepalive, .. } = observed {
+    if let Observed::Judged {
+        findings,
+        plan,
+        outcomes,
+        profiles,
+        restarts_last_day,
+        keepalive,
+        restarts,
+        autonomy,
+        ..
+    } = observed
+    {
         status.last_evaluation_time = Some(Time(now));
         status.counts = Some(counts(findings, plan, *restarts_last_day));
         status.sources = sources(findings);
@@ -81,8 +96,13 @@ pub fn status(
         status.offenders_omitted = count(plan.cases.len().saturating_sub(MAX_OFFENDERS));
         status.alerts = alerts(plan, outcomes);
         status.profiles = profiles.to_vec();
+        status.restarts = restarts.to_vec();
+        // Whom the administrator holds back keeps what it has earned; whoever leaves Auto begins anew when it comes back.
+        if plan.mode == Mode::Auto || !plan.exceeded.contains(&"mode") {
+            status.autonomy = autonomy.cloned();
+        }
         // A dry run removes nothing, so what was written before stays on the list.
-        if plan.mode == Mode::Enforce {
+        if plan.stage >= Stage::Alert {
             status.annotated = plan.annotated.clone();
         }
         // What is not declared any more is neither agreed on nor disputed.
@@ -209,6 +229,7 @@ pub(super) fn offender(case: &Case, outcomes: &[Outcome]) -> Offender {
         standing: case.standing,
         looks: case.looks.letters().to_owned(),
         looked_at: case.looks.at().map(Time),
+        started_at: case.target.started.and_then(time),
         confirmed: case.confirmed,
         remediations: case.rungs.iter().map(|rung| remediation(case, rung, outcomes)).collect(),
     }
@@ -270,6 +291,11 @@ pub fn rounded(value: f64) -> f64 {
     let scale = 10_f64.powf(1.0 - value.abs().log10().floor());
     // Values above 1 are whole numbers of something; divide exactly instead of multiplying by an inexact inverse.
     if scale < 1.0 { (value * scale).round() * (1.0 / scale).round() } else { (value * scale).round() / scale }
+}
+
+/// A time from Unix seconds, whole ones.
+pub(super) fn time(seconds: f64) -> Option<Time> {
+    Timestamp::from_second(seconds.round() as i64).ok().map(Time)
 }
 
 /// At most so many bytes, cut at a character.

@@ -22,8 +22,8 @@ use kube::Client;
 use tracing::{debug, info, warn};
 
 use crate::{
-    api::{GrpcClientPolicyStatus, Mode},
-    decide::{Because, Outcome, Plan, Policy, Remediation, ledger::Ledger},
+    api::{GrpcClientPolicyStatus, Stage},
+    decide::{Because, Case, Outcome, Plan, Policy, Remediation, concerns, ledger::Ledger},
     io::{acting::Deadline, ledger::Book, notify::Alerts},
 };
 
@@ -53,9 +53,9 @@ impl Hands {
 
 /// Carries out a plan. `now` is the time the plan was made at; it stands on the restarts.
 ///
-/// A plan of a dry run is not carried out, whatever it says.
+/// A plan of a dry run is not carried out, and one below the stage of restarts restarts nobody, whatever it says.
 pub async fn act(hands: &Hands, policy: &Policy, plan: &Plan, now: Timestamp) -> Vec<Outcome> {
-    if plan.mode != Mode::Enforce {
+    if plan.stage == Stage::DryRun {
         return Vec::new();
     }
     let deadline = Deadline::after(FRESH.unsigned_abs());
@@ -67,6 +67,9 @@ pub async fn act(hands: &Hands, policy: &Policy, plan: &Plan, now: Timestamp) ->
     for Outcome { subject, remediation: step, result } in &outcomes {
         let (namespace, pod, remediation) = (&subject.namespace, &subject.pod, step.name());
         match result {
+            Err(because @ Because::Collapsed { .. }) => {
+                debug!(policy = plan.policy, namespace, pod, remediation, %because, "summed up");
+            }
             // Annotations and alerts are kept up at every evaluation; a restart happens once.
             Ok(()) if *step == Remediation::Restart => info!(policy = plan.policy, namespace, pod, remediation, "done"),
             Ok(()) => debug!(policy = plan.policy, namespace, pod, remediation, "kept up"),
@@ -79,10 +82,10 @@ pub async fn act(hands: &Hands, policy: &Policy, plan: &Plan, now: Timestamp) ->
 }
 
 /// Begins the ledger, if it has not begun, and settles what earlier restarts left open, so that the next plan is made
-/// with it. Writes to the cluster: not for a dry run. The ledger is begun before the first offender comes, for it allows
+/// with it. Writes to the cluster: only for who may restart. The ledger is begun before the first offender comes, for it allows
 /// nothing at first; afterwards a policy without offenders has no use for it.
 pub async fn settle(hands: &Hands, policy: &Policy, before: Option<&GrpcClientPolicyStatus>) {
-    if policy.mode != Mode::Enforce || policy.restart.is_none() {
+    if policy.stage != Stage::Restart || policy.restart.is_none() {
         return;
     }
     let offends = before.is_some_and(|it| !it.offenders.is_empty());
@@ -97,7 +100,8 @@ pub async fn settle(hands: &Hands, policy: &Policy, before: Option<&GrpcClientPo
 
 /// A storm stops everybody's restarts, so it stands in the ledger that all of them are debited in.
 async fn note_storm(hands: &Hands, policy: &Policy, plan: &Plan) {
-    let (Some(why), Some(limits), Some(_)) = (&plan.storm, &plan.limits, &policy.restart) else { return };
+    let may = policy.restart.as_ref().filter(|_| plan.stage == Stage::Restart);
+    let (Some(why), Some(limits), Some(_)) = (&plan.storm, &plan.limits, may) else { return };
     warn!(policy = plan.policy, why, "a storm: nobody is restarted");
     let stormy = |ledger: &Ledger, now| Ok(ledger.stormy(&plan.policy, why, limits.rates.calm, now));
     if let Err(because) = hands.book().change(stormy).await {
@@ -113,6 +117,18 @@ async fn alert(hands: &Hands, plan: &Plan) -> Vec<Outcome> {
         return Vec::new();
     }
     let result = hands.alerts.delivered(news).await.map_err(|reason| Because::RequestFailed { reason });
-    let outcome = |subject| Outcome { subject, remediation: Remediation::Alert, result: result.clone() };
-    alerting.into_iter().map(|it| outcome(it.target.subject.clone())).collect()
+    // Whom the summary stands for was not told of by an alert of its own, and nobody is restarted on the strength of it.
+    let records = hands.alerts.noted(&plan.policy, plan.alerts.clone());
+    let summary = |case: &Case| {
+        let firing = records.iter().filter(|it| it.ends_at.is_none());
+        firing.filter(|it| concerns(it, &case.target)).find_map(|it| it.collapsed.clone())
+    };
+    let result_of =
+        |case: &Case| summary(case).map_or(result.clone(), |it| Err(Because::Collapsed { since: it.since.0 }));
+    let outcome = |it: &Case| Outcome {
+        subject: it.target.subject.clone(),
+        remediation: Remediation::Alert,
+        result: result_of(it),
+    };
+    alerting.into_iter().map(outcome).collect()
 }

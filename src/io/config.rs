@@ -1,8 +1,10 @@
 //! The operator's configuration file: where Prometheus and Alertmanager are, the administrator's own metric sources,
 //! and a few settings. Everything is checked when it is read, so that a mistake stops the start and names its field.
 //!
-//! No secret stands in it: it names files, which are read when they are needed. `limits` is the section of that name.
+//! No secret stands in it: it names files, which are read when they are needed. `limits` and `alerts` are the
+//! sections of those names.
 
+mod alerts;
 mod limits;
 
 use std::{
@@ -15,13 +17,14 @@ use std::{
 use reqwest::Url;
 use serde::{Deserialize, de::DeserializeOwned};
 
+use alerts::AlertFields;
 use limits::LimitFields;
 
 pub use super::http::{Credentials, Endpoint};
 use super::{addresses, http};
 use crate::{
     api::{DurationText, parse_duration},
-    decide::Guard,
+    decide::{Guard, collapse::CollapseRule},
     signals::{CustomSource, InvalidSource, Signal, Source},
 };
 
@@ -47,6 +50,8 @@ pub struct Config {
     pub quiet_period: Duration,
     /// What no policy can exceed.
     pub guard: Guard,
+    /// When many alerts become one.
+    pub collapse: CollapseRule,
     /// The prefix of the `runbook_url` annotation, without a slash at its end.
     pub runbook_url: String,
     /// The value of the `cluster` label on alerts.
@@ -127,6 +132,7 @@ struct File {
     sources: Option<Vec<CustomSource>>,
     quiet_period: Option<DurationText>,
     limits: Option<LimitFields>,
+    alerts: Option<AlertFields>,
     runbook_url: Option<String>,
     cluster: Option<String>,
 }
@@ -152,7 +158,7 @@ struct BasicAuth {
 
 impl File {
     fn check(self) -> Result<Config, ConfigError> {
-        let Self { prometheus, alertmanagers, sources, quiet_period, limits, runbook_url, cluster } = self;
+        let Self { prometheus, alertmanagers, sources, quiet_period, limits, alerts, runbook_url, cluster } = self;
         let alertmanagers = alertmanagers.unwrap_or_default().into_iter().enumerate();
         let runbook_url = runbook_url.filter(|it| !it.is_empty()).unwrap_or_else(|| RUNBOOKS.to_owned());
         Ok(Config {
@@ -167,6 +173,7 @@ impl File {
                 (Duration::ZERO, MAX_QUIET_PERIOD),
             )?,
             guard: limits.unwrap_or_default().check()?,
+            collapse: alerts.unwrap_or_default().check()?,
             runbook_url: address("runbookUrl", &runbook_url, RUNBOOKS)?.as_str().trim_end_matches('/').to_owned(),
             cluster: label("cluster", cluster)?,
             sources: parse_sources(sources.unwrap_or_default())?,

@@ -1,20 +1,21 @@
 //! Keeps alerts alive: a board of what fires and what was resolved lately. `sending` sends all of it to every
-//! receiver once a minute, and at once when there is news; the wire format is in `alertmanager`.
+//! receiver once a minute, and at once when there is news; the wire format is in `alertmanager`. What stands there, and what
+//! becomes of many that begin together, is in `board`.
 //!
 //! What stands on the board is decided elsewhere; policies write it in their status, so it survives a restart.
 
 mod alertmanager;
+mod board;
 mod sending;
+mod summary;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use jiff::Timestamp;
 use tokio::{sync::watch, time::timeout};
 
 pub use alertmanager::{Courier, Failure};
@@ -24,14 +25,15 @@ use crate::{
     io::{
         config::Config,
         http::{self, Endpoint, HttpError},
-        notify::alertmanager::{Http, Letterhead},
+        notify::{
+            alertmanager::{Http, Letterhead},
+            board::Board,
+        },
     },
 };
 
 /// How long an evaluation waits to hear that its news were taken.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a resolved alert is sent again, for an Alertmanager that was away. Prometheus does the same.
-const RESOLVED_KEPT: SignedDuration = SignedDuration::from_mins(15);
 
 /// The alerts of all policies, and their receivers. Clones share them.
 #[derive(Clone)]
@@ -41,7 +43,7 @@ struct Shared {
     courier: Box<dyn Courier>,
     endpoints: Vec<Endpoint>,
     letterhead: Letterhead,
-    board: Mutex<BTreeMap<String, Vec<AlertRecord>>>,
+    board: Mutex<Board>,
     counts: Mutex<Counts>,
     news: watch::Sender<u64>,
     reports: watch::Sender<Vec<Report>>,
@@ -94,7 +96,7 @@ impl Alerts {
             courier: Box::new(courier),
             endpoints,
             letterhead,
-            board: Mutex::default(),
+            board: Mutex::new(Board::new(config.collapse)),
             counts: Mutex::default(),
             news: watch::Sender::new(0),
             reports: watch::Sender::new(reports),
@@ -104,14 +106,7 @@ impl Alerts {
     /// Replaces what a policy has on the board. Whatever fired and is not among the records is resolved now, so an
     /// empty list ends all alerts of the policy.
     pub fn set(&self, policy: &str, records: Vec<AlertRecord>) -> News {
-        let mut board = lock(&self.0.board);
-        let before = board.remove(policy).unwrap_or_default();
-        let after = replaced(&before, records, Timestamp::now());
-        let is_news = states(&before) != states(&after);
-        if !after.is_empty() {
-            board.insert(policy.to_owned(), after);
-        }
-        drop(board);
+        let is_news = lock(&self.0.board).set(policy, records, Timestamp::now());
         if is_news {
             self.0.news.send_modify(|it| *it += 1);
         }
@@ -149,14 +144,10 @@ impl Alerts {
         mem::take(&mut *lock(&self.0.counts))
     }
 
-    /// What is to be sent: resolved alerts are forgotten after a while.
-    fn snapshot(&self, now: Timestamp) -> Vec<(String, AlertRecord)> {
-        let mut board = lock(&self.0.board);
-        for records in board.values_mut() {
-            records.retain(|it| is_worth_telling(it, now));
-        }
-        board.retain(|_, records| !records.is_empty());
-        board.iter().flat_map(|(policy, it)| it.iter().map(|it| (policy.clone(), it.clone()))).collect()
+    /// The records of a policy with the summary that stands for each, if one does: it is written down with them.
+    #[must_use]
+    pub fn noted(&self, policy: &str, records: Vec<AlertRecord>) -> Vec<AlertRecord> {
+        lock(&self.0.board).noted(policy, records)
     }
 
     fn report(&self, receiver: usize, change: impl FnOnce(&mut Report)) {
@@ -172,46 +163,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn is_worth_telling(record: &AlertRecord, now: Timestamp) -> bool {
-    record.ends_at.as_ref().is_none_or(|Time(ended)| now.duration_since(*ended) < RESOLVED_KEPT)
-}
-
-/// What makes an alert the same alert to its receivers.
-type Identity<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str);
-
-fn identity(it: &AlertRecord) -> Identity<'_> {
-    (&it.namespace, &it.workload.kind, &it.workload.name, &it.container, &it.diagnosis, &it.severity)
-}
-
-/// What is news: who fires and who does not, and who waits for a person. Texts and figures are not.
-fn states(records: &[AlertRecord]) -> BTreeSet<(Identity<'_>, bool, bool)> {
-    records.iter().map(|it| (identity(it), it.ends_at.is_none(), it.approval.is_some())).collect()
-}
-
-/// The records with those that they leave out resolved. An alert that fires again replaces its own resolved one: both
-/// have the same labels, and the receiver would believe whichever came last.
-fn replaced(before: &[AlertRecord], mut after: Vec<AlertRecord>, now: Timestamp) -> Vec<AlertRecord> {
-    let known: BTreeSet<Identity<'_>> = after.iter().map(identity).collect();
-    let left_out = before.iter().filter(|it| !known.contains(&identity(it)));
-    let resolved: Vec<AlertRecord> = left_out
-        .map(|it| AlertRecord { ends_at: it.ends_at.clone().or(Some(Time(now))), ..it.clone() })
-        .filter(|it| is_worth_telling(it, now))
-        .collect();
-    after.extend(resolved);
-    after.sort_by(|a, b| {
-        identity(a)
-            .cmp(&identity(b))
-            .then(a.ends_at.is_some().cmp(&b.ends_at.is_some()))
-            .then(b.starts_at.0.cmp(&a.starts_at.0))
-    });
-    after.dedup_by(|b, a| identity(a) == identity(b));
-    after
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::api::WorkloadRef;
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use crate::api::{AlertRecord, WorkloadRef};
 
     pub(super) fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).expect("a time")
@@ -228,37 +185,11 @@ mod tests {
             sites: vec![],
             profile: None,
             approval: None,
+            restarts: None,
+            collapsed: None,
             starts_at: Time(at(0)),
             ends_at: None,
             delivered: false,
         }
-    }
-
-    fn ended(name: &str, second: i64) -> AlertRecord {
-        AlertRecord { ends_at: Some(Time(at(second))), ..firing(name) }
-    }
-
-    #[test]
-    fn what_is_left_out_is_resolved_now_and_forgotten_later() {
-        let resolved = replaced(&[firing("orders")], Vec::new(), at(60));
-        assert_eq!(resolved, [ended("orders", 60)]);
-        assert_eq!(replaced(&resolved, Vec::new(), at(120)), [ended("orders", 60)]);
-        assert_eq!(replaced(&resolved, Vec::new(), at(60 + 900)), []);
-    }
-
-    #[test]
-    fn an_alert_that_fires_again_replaces_its_resolved_one() {
-        let again = AlertRecord { starts_at: Time(at(90)), ..firing("orders") };
-        let both = vec![ended("orders", 60), again.clone()];
-        assert_eq!(replaced(&[], both, at(90)), std::slice::from_ref(&again));
-        assert_eq!(replaced(&[ended("orders", 60)], vec![again.clone()], at(90)), [again]);
-    }
-
-    #[test]
-    fn moving_figures_are_no_news_and_a_resolution_is() {
-        let retold = AlertRecord { summary: "it grows more".into(), ..firing("orders") };
-        assert_eq!(states(&[firing("orders")]), states(&[retold]));
-        assert_ne!(states(&[firing("orders")]), states(&[ended("orders", 60)]));
-        assert_ne!(states(&[firing("orders")]), states(&[firing("orders"), firing("users")]));
     }
 }

@@ -34,6 +34,8 @@ const PAGE: u32 = 250;
 /// Why a pod is about to go when its node is emptied: `kubectl drain`, a descheduler or an autoscaler evicts it, or a taint
 /// drives it out. See <https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions>.
 const DRAINED_BY: [&str; 2] = ["EvictionByEvictionAPI", "DeletionByTaintManager"];
+/// The kubelet's word for a container that the kernel killed for its memory.
+const OOM_KILLED: &str = "OOMKilled";
 /// How many owners are remembered. Forgetting costs one request each.
 const MAX_OWNERS: usize = 20_000;
 
@@ -104,12 +106,21 @@ struct PodCondition {
 struct ContainerStatus {
     name: String,
     state: ContainerState,
+    last_state: ContainerState,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ContainerState {
     running: Option<Running>,
+    terminated: Option<Terminated>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Terminated {
+    reason: Option<String>,
+    finished_at: Option<Time>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -242,6 +253,7 @@ fn containers(
             revision: label("pod-template-hash").or_else(|| label("controller-revision-hash")),
             image: container.image.clone(),
             started: started.map(|it| it.0.as_duration().as_secs_f64()),
+            killed: state.last_state.terminated.as_ref().and_then(killed),
             memory_limit: container.resources.limits.get("memory").and_then(|it| parse_quantity(&it.0)),
             pod_ips: status.pod_ips.iter().map(|it| it.ip.clone()).collect(),
             ports: named(&container.ports),
@@ -257,6 +269,12 @@ fn containers(
         })
     };
     pod.spec.containers.iter().filter_map(target).collect()
+}
+
+/// When a life ended, if the kernel ended it for its memory.
+fn killed(terminated: &Terminated) -> Option<f64> {
+    let at = terminated.finished_at.as_ref().filter(|_| terminated.reason.as_deref() == Some(OOM_KILLED))?;
+    Some(at.0.as_duration().as_secs_f64())
 }
 
 fn named(ports: &[ContainerPort]) -> BTreeMap<String, u16> {
@@ -386,7 +404,8 @@ mod tests {
             "status": {"phase": "Running", "podIPs": [{"ip": "10.0.0.7"}],
                 "conditions": [{"type": "Ready", "status": "True"}],
                 "containerStatuses": [
-                    {"name": "app", "state": {"running": {"startedAt": "2026-11-23T10:00:00Z"}}},
+                    {"name": "app", "state": {"running": {"startedAt": "2026-11-23T10:00:00Z"}},
+                        "lastState": {"terminated": {"reason": "OOMKilled", "finishedAt": "2026-11-23T09:59:58Z"}}},
                     {"name": "waiting", "state": {"waiting": {}}}]}
         }))
         .expect("a pod");
@@ -394,7 +413,7 @@ mod tests {
         let [target] = targets.as_slice() else { panic!("one target, got {targets:?}") };
         assert_eq!(target.memory_limit, Some(268_435_456.0));
         assert_eq!(target.ports, BTreeMap::from([("pprof".to_owned(), 6060)]));
-        assert_eq!(target.started, Some(1_795_428_000.0));
+        assert_eq!((target.started, target.killed), (Some(1_795_428_000.0), Some(1_795_427_998.0)));
         assert!(target.ready && target.annotated && target.containers_in_pod == 2);
         let keepalive = target.keepalive.as_deref().expect("an annotation");
         assert!(keepalive.client.is_some() && keepalive.server.is_none() && keepalive.unreadable.len() == 1);

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
 use crate::{
-    api::{GrpcClientPolicyStatus, Mode},
+    api::{Effect, GrpcClientPolicyStatus, Stage},
     decide::{Budget, Finding, History, Policy, Standing, Verdict, Workload, ledger::Ledger, stand_down::Told},
     io::{
         act::SKEW,
@@ -37,7 +37,7 @@ pub async fn recall(
         .collect();
     let standings = standings(client, &suspects);
     let wanted = policy.restart.is_some() && (!suspects.is_empty() || status.is_some_and(restarted_or_alerted));
-    let budget = OptionFuture::from(wanted.then(|| budget(client, namespace, policy.mode)));
+    let budget = OptionFuture::from(wanted.then(|| budget(client, namespace, policy.stage)));
     let namespaces: BTreeSet<&str> = suspects.keys().map(|it| it.namespace.as_str()).collect();
     let asked = namespaces.into_iter().filter(|_| policy.restart.is_some());
     let stopped =
@@ -76,16 +76,20 @@ async fn standings(client: &Client, suspects: &BTreeMap<&Workload, &Finding>) ->
 
 /// Restarts are counted in status for a day, even while nobody is suspected.
 fn restarted_or_alerted(status: &GrpcClientPolicyStatus) -> bool {
-    !status.alerts.is_empty() || status.counts.as_ref().is_some_and(|it| it.restarts_last_day > 0)
+    !status.alerts.is_empty()
+        || status.restarts.iter().any(|it| it.effect == Effect::Pending)
+        || status.counts.as_ref().is_some_and(|it| it.restarts_last_day > 0)
 }
 
-/// The ledger. A dry run neither begins it nor needs it: where there is none, nothing was restarted.
-async fn budget(client: &Client, own: &str, mode: Mode) -> Budget {
-    match (ledger::read(client, own).await, mode) {
+/// The ledger. Who may not restart neither begins it nor needs it: where there is none, nothing was restarted.
+async fn budget(client: &Client, own: &str, stage: Stage) -> Budget {
+    match (ledger::read(client, own).await, stage) {
         (Ok(page), _) if skew(&page).abs() > SKEW => Budget::Skewed { seconds: skew(&page).as_secs() },
         (Ok(Page { ledger: Some(ledger), .. }), _) => Budget::Known(ledger),
-        (Ok(_) | Err(Unread::Missing { .. }), Mode::DryRun) => Budget::Known(Ledger::begun(Timestamp::UNIX_EPOCH)),
-        (Ok(page), Mode::Enforce) => Budget::Known(Ledger::begun(page.now)),
+        (Ok(_) | Err(Unread::Missing { .. }), Stage::DryRun | Stage::Alert) => {
+            Budget::Known(Ledger::begun(Timestamp::UNIX_EPOCH))
+        }
+        (Ok(page), Stage::Restart) => Budget::Known(Ledger::begun(page.now)),
         (Err(unread), _) => Budget::Unreadable(unread.to_string()),
     }
 }

@@ -1,9 +1,9 @@
 //! Reporting: status, and events on transitions. Neither acts on a workload.
 //!
 //! Events are published when something begins or ends, never for moving figures: the API server folds repeats and
-//! keeps the first note.
+//! keeps the first note. `news` says what is worth one.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod news;
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
@@ -13,18 +13,13 @@ use kube::{
     core::error_boundary::InvalidObject,
     runtime::events::{Event, EventType, Recorder},
 };
+use news::news;
 use serde_json::json;
 use tracing::{info, warn};
 
 use crate::{
-    api::{
-        ApprovalState, GrpcClientPolicyStatus, Mode, Offender, PolicyResource, ProfileRecord, RemediationState,
-        WorkloadRef, names,
-    },
-    decide::{
-        Diagnosis, Finding, History, Plan, Standing, Subject, Verdict, Workload, profiles, status::shortened,
-        worth_writing,
-    },
+    api::{GrpcClientPolicyStatus, PolicyResource, Stage, names},
+    decide::{Finding, History, Plan, Standing, Workload, status::shortened, worth_writing},
 };
 
 /// The longest note of an event, bytes; the API server refuses 1024 and more.
@@ -136,7 +131,8 @@ pub async fn publish_unreadable<K: Resource<DynamicType = ()>>(recorder: &Record
     }
 }
 
-/// Publishes what began and what ended between two statuses: on the policy always, on workloads only in `Enforce`.
+/// Publishes what began and what ended between two statuses: on the policy always, on workloads only where
+/// something may be done.
 pub async fn publish<K: PolicyResource>(
     recorder: &Recorder,
     resource: &K,
@@ -154,10 +150,10 @@ pub async fn publish<K: PolicyResource>(
             note: Some(shortened(&news.note, MAX_NOTE)),
             action: "Evaluate".to_owned(),
             // Events that differ in nothing else would be folded into one, and the second pod's note lost.
-            secondary: Some(news.pod.clone()),
+            secondary: news.pod.clone(),
         };
         let mut about = vec![resource.object_ref(&())];
-        if plan.mode == Mode::Enforce
+        if plan.stage >= Stage::Alert
             && let Some(workload) = news.workload.and_then(|it| reference(&it, history))
         {
             about.push(workload);
@@ -179,153 +175,6 @@ pub fn log_transitions(policy: &str, old: Option<&GrpcClientPolicyStatus>, new: 
             info!(policy, condition = kind, status, reason, message, "condition changed");
         }
     }
-}
-
-/// Something that began or ended.
-#[derive(Debug, PartialEq)]
-struct News {
-    reason: &'static str,
-    warning: bool,
-    note: String,
-    pod: ObjectReference,
-    workload: Option<Workload>,
-}
-
-type Key<'a> = (&'a str, &'a str, &'a str, &'a str);
-
-fn key(it: &Offender) -> Key<'_> {
-    (&it.namespace, &it.pod, &it.uid, &it.container)
-}
-
-fn subject_key(it: &Subject) -> Key<'_> {
-    (&it.namespace, &it.pod, &it.uid, &it.container)
-}
-
-fn news(
-    old: Option<&GrpcClientPolicyStatus>,
-    new: &GrpcClientPolicyStatus,
-    plan: &Plan,
-    findings: &[Finding],
-) -> Vec<News> {
-    let before: BTreeMap<Key<'_>, &Offender> =
-        old.iter().flat_map(|it| &it.offenders).map(|it| (key(it), it)).collect();
-    let after: BTreeMap<Key<'_>, &Offender> = new.offenders.iter().map(|it| (key(it), it)).collect();
-    let mut news = Vec::new();
-    let mut waiting: BTreeSet<&str> = before.values().filter_map(|it| awaited(it)).map(|(digest, _)| digest).collect();
-    for (key, offender) in &after {
-        let known = before.get(key);
-        if known.is_none_or(|it| it.diagnosis != offender.diagnosis) {
-            news.push(found(offender));
-        }
-        if restart(offender) == Some(RemediationState::Done)
-            && known.and_then(|it| restart(it)) != Some(RemediationState::Done)
-        {
-            let note = format!("restarted {}/{} because of {}", offender.namespace, offender.pod, offender.diagnosis);
-            news.push(News {
-                reason: "Restarted",
-                warning: false,
-                note,
-                pod: pod(offender),
-                workload: owner(offender),
-            });
-        }
-        news.extend(awaits(offender, &mut waiting));
-        if plan.mode == Mode::DryRun
-            && restart(offender) == Some(RemediationState::WouldDo)
-            && known.and_then(|it| restart(it)) != Some(RemediationState::WouldDo)
-        {
-            let note = format!(
-                "dry run: would restart {}/{} because of {}",
-                offender.namespace, offender.pod, offender.diagnosis
-            );
-            news.push(News { reason: "WouldRestart", warning: false, note, pod: pod(offender), workload: None });
-        }
-    }
-    let known = |it: &ProfileRecord| old.is_some_and(|old| old.profiles.iter().any(|was| was.file == it.file));
-    news.extend(new.profiles.iter().filter(|it| it.file.is_some() && !known(it)).filter_map(|it| profiled(it, plan)));
-    // A pod that is gone, or cannot be judged, has not recovered.
-    let healthy = |key: &Key<'_>| {
-        findings.iter().any(|it| it.verdict == Verdict::Healthy && subject_key(&it.target.subject) == *key)
-    };
-    for (_, offender) in before.iter().filter(|(key, _)| !after.contains_key(*key) && healthy(key)) {
-        let note = format!(
-            "{}/{} ({}) no longer shows {}",
-            offender.namespace, offender.pod, offender.container, offender.diagnosis
-        );
-        news.push(News { reason: "Recovered", warning: false, note, pod: pod(offender), workload: owner(offender) });
-    }
-    news
-}
-
-fn found(offender: &Offender) -> News {
-    let diagnosis = Diagnosis::ALL.into_iter().find(|it| it.name() == offender.diagnosis);
-    let advice = diagnosis.map_or("", Diagnosis::advice);
-    News {
-        reason: diagnosis.map_or("Violating", Diagnosis::name),
-        warning: true,
-        note: format!(
-            "{}/{} ({}): {}. Advice: {advice}",
-            offender.namespace, offender.pod, offender.container, offender.message
-        ),
-        pod: pod(offender),
-        workload: owner(offender),
-    }
-}
-
-/// That a restart waits for a person: once for each finding, however many pods it is about.
-fn awaits<'a>(offender: &'a Offender, known: &mut BTreeSet<&'a str>) -> Option<News> {
-    let (digest, message) = awaited(offender).filter(|(digest, _)| known.insert(digest))?;
-    let Offender { namespace, pod: name, .. } = offender;
-    let note = format!("the restart of {namespace}/{name} waits ({digest}): {message}");
-    Some(News { reason: "AwaitingApproval", warning: true, note, pod: pod(offender), workload: owner(offender) })
-}
-
-/// The digest that waits for an approval, and what is said about it.
-fn awaited(offender: &Offender) -> Option<(&str, &str)> {
-    let step = offender.remediations.iter().find(|it| it.remediation == "Restart")?;
-    let approval = step.approval.as_ref().filter(|it| it.state == ApprovalState::Waiting)?;
-    Some((&approval.digest, step.message.as_deref().unwrap_or_default()))
-}
-
-/// What a new profile says.
-fn profiled(record: &ProfileRecord, plan: &Plan) -> Option<News> {
-    let ProfileRecord { namespace, pod: name, container, file, sites, problem, .. } = record;
-    let case = plan.cases.iter().find(|it| profiles::is_about(record, &it.target.subject))?;
-    let says = [problem.clone().unwrap_or_default(), profiles::words(sites)];
-    let says: Vec<String> = says.into_iter().filter(|it| !it.is_empty()).collect();
-    let file = file.as_deref().unwrap_or_default();
-    Some(News {
-        reason: "Profiled",
-        warning: false,
-        note: format!("{namespace}/{name} ({container}): {}. The heap profile is {file}", says.join(": ")),
-        pod: pod_of(&case.target.subject),
-        workload: case.target.workload.clone(),
-    })
-}
-
-fn pod(offender: &Offender) -> ObjectReference {
-    pod_of(&Subject::from(offender))
-}
-
-fn pod_of(offender: &Subject) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some("Pod".to_owned()),
-        name: Some(offender.pod.clone()),
-        namespace: Some(offender.namespace.clone()),
-        uid: Some(offender.uid.clone()),
-        field_path: Some(format!("spec.containers{{{}}}", offender.container)),
-        ..ObjectReference::default()
-    }
-}
-
-fn restart(offender: &Offender) -> Option<RemediationState> {
-    offender.remediations.iter().find(|it| it.remediation == "Restart").map(|it| it.state)
-}
-
-fn owner(offender: &Offender) -> Option<Workload> {
-    let WorkloadRef { kind, name } = offender.workload.clone()?;
-    Some(Workload { namespace: offender.namespace.clone(), kind, name })
 }
 
 /// `kubectl describe` finds events by UID, so a reference without one would be invisible.
@@ -352,4 +201,14 @@ pub fn until_next(interval: std::time::Duration, now: Timestamp) -> std::time::D
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_of_one_interval_meet_at_its_multiples() {
+        let minute = std::time::Duration::from_secs(60);
+        let at = |seconds: i64| Timestamp::from_second(seconds).expect("a time");
+        assert_eq!(until_next(minute, at(600)), minute);
+        assert_eq!(until_next(minute, at(659)), std::time::Duration::from_secs(1));
+    }
+}

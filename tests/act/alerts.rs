@@ -1,9 +1,9 @@
 //! Alerts: real sockets stand in for Alertmanagers. What is sent, to whom, again when, and what a receiver that is
 //! down, slow or unwilling does to the others.
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, net::SocketAddr, time::Duration};
 
-use axum::{Router, body::Bytes, http::HeaderMap, response::IntoResponse};
+use axum::{Router, body::Bytes, extract::ConnectInfo, http::HeaderMap, response::IntoResponse};
 use grpc_hygiene::{
     api::{AlertRecord, WorkloadRef},
     decide::{Because, Outcome, Plan, Remediation, Restart},
@@ -30,9 +30,10 @@ use crate::world::{as_leader, case, hands, now, plan, policy, shop, word};
 const SOON: Duration = Duration::from_secs(10);
 
 /// A receiver that remembers what it was sent.
-struct Receiver {
-    url: String,
+pub struct Receiver {
+    pub url: String,
     got: watch::Receiver<Vec<(HeaderMap, Value)>>,
+    callers: watch::Receiver<Vec<SocketAddr>>,
     task: JoinHandle<()>,
 }
 
@@ -44,7 +45,7 @@ impl Drop for Receiver {
 
 /// What a receiver answers.
 #[derive(Clone, Copy)]
-enum Answer {
+pub enum Answer {
     Code(u16),
     RetryAfter(u16, &'static str),
     Never,
@@ -52,13 +53,15 @@ enum Answer {
 
 impl Receiver {
     /// Answers the n-th request, counted from 0, as the function says.
-    async fn new(answer: impl Fn(usize) -> Answer + Clone + Send + Sync + 'static) -> Self {
+    pub async fn new(answer: impl Fn(usize) -> Answer + Clone + Send + Sync + 'static) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let (post, got) = watch::channel(Vec::new());
-        let handle = async move |headers: HeaderMap, body: Bytes| {
+        let (call, callers) = watch::channel(Vec::new());
+        let handle = async move |ConnectInfo(caller): ConnectInfo<SocketAddr>, headers: HeaderMap, body: Bytes| {
             let mut nth = 0;
+            call.send_modify(|all: &mut Vec<_>| all.push(caller));
             post.send_modify(|all: &mut Vec<_>| {
                 nth = all.len();
                 all.push((headers, serde_json::from_slice(&body).expect("JSON")));
@@ -71,23 +74,29 @@ impl Receiver {
             }
         };
         let router = Router::new().route("/api/v2/alerts", axum::routing::post(handle));
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("serving") });
-        Self { url, got, task }
+        Self { url, got, callers, task }
     }
 
-    async fn willing() -> Self {
+    pub async fn willing() -> Self {
         Self::new(|_| Answer::Code(200)).await
     }
 
     /// The bodies, as soon as there are so many.
-    async fn bodies(&self, count: usize) -> Vec<Value> {
+    pub async fn bodies(&self, count: usize) -> Vec<Value> {
         let mut got = self.got.clone();
         let all =
             timeout(SOON, got.wait_for(|it| it.len() >= count)).await.expect("alerts in time").expect("a receiver");
         all.iter().map(|(_, body)| body.clone()).collect()
     }
 
-    fn count(&self) -> usize {
+    /// From where each request came.
+    pub fn callers(&self) -> Vec<SocketAddr> {
+        self.callers.borrow().clone()
+    }
+
+    pub fn count(&self) -> usize {
         self.got.borrow().len()
     }
 }
@@ -104,12 +113,12 @@ fn alerts(receivers: &[&str]) -> Alerts {
     from_yaml(&format!("alertmanagers: [{}]\ncluster: east", receivers.join(", ")))
 }
 
-fn from_yaml(text: &str) -> Alerts {
+pub fn from_yaml(text: &str) -> Alerts {
     let config = Config::from_yaml(&format!("prometheus: {{url: 'http://p:9090'}}\n{text}")).expect("a configuration");
     Alerts::new(&config).expect("clients")
 }
 
-fn record(name: &str) -> AlertRecord {
+pub fn record(name: &str) -> AlertRecord {
     AlertRecord {
         namespace: "shop".into(),
         workload: WorkloadRef { kind: "Deployment".into(), name: name.into() },
@@ -120,6 +129,8 @@ fn record(name: &str) -> AlertRecord {
         sites: vec![],
         profile: None,
         approval: None,
+        restarts: None,
+        collapsed: None,
         starts_at: Time(now()),
         ends_at: None,
         delivered: false,
@@ -127,7 +138,7 @@ fn record(name: &str) -> AlertRecord {
 }
 
 /// Does something while the alerts are being sent.
-async fn sending<T>(alerts: &Alerts, work: impl Future<Output = T>) -> T {
+pub async fn sending<T>(alerts: &Alerts, work: impl Future<Output = T>) -> T {
     tokio::select! {
         done = work => done,
         () = alerts.keep_sending() => unreachable!("it sends for ever"),

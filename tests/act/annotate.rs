@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use grpc_hygiene::{
-    api::Mode,
+    api::Stage,
     decide::{Cleared, Decision, Plan, Remediation, Restart, Workload},
 };
 use http::Method;
@@ -167,7 +167,16 @@ async fn only_what_is_to_be_done_is_done() {
 async fn a_dry_run_is_not_carried_out_whatever_it_says() {
     let fake = shop();
     for plan in [evict_orders(), annotate_orders(), clear_orders()] {
-        assert_eq!(carry_out(&fake, &Plan { mode: Mode::DryRun, ..plan }).await, []);
+        assert_eq!(carry_out(&fake, &Plan { stage: Stage::DryRun, ..plan }).await, []);
     }
     assert_eq!(fake.lines(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn at_the_stage_of_alerts_nobody_is_restarted_whatever_the_plan_says() {
+    let fake = shop();
+    assert_eq!(carry_out(&fake, &Plan { stage: Stage::Alert, ..evict_orders() }).await, []);
+    assert_eq!(fake.lines(), Vec::<String>::new());
+    carry_out(&fake, &Plan { stage: Stage::Alert, ..annotate_orders() }).await;
+    assert!(fake.lines().iter().any(|it| it.starts_with("PATCH")), "it annotates");
 }

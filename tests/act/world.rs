@@ -3,7 +3,7 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use grpc_hygiene::{
-    api::{GrpcClientPolicySpec, Mode},
+    api::{GrpcClientPolicySpec, Mode, Stage},
     decide::{
         Case, Cleared, Confidence, Decision, Diagnosis, Evidence, Growth, Others, Outcome, Plan, Policy, Remediation,
         Restart, Rung, Subject, Target, Workload,
@@ -134,6 +134,7 @@ pub fn plan(cases: Vec<Case>) -> Plan {
     Plan {
         policy: "shop/clients".into(),
         mode: Mode::Enforce,
+        stage: Stage::Restart,
         cases,
         cleared: Cleared::default(),
         annotated: Vec::new(),

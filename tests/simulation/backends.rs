@@ -84,7 +84,7 @@ impl Courier for Posting {
         &'a self,
         _: &'a Endpoint,
         address: SocketAddr,
-        alerts: &'a [u8],
+        mail: &'a [Vec<u8>],
     ) -> BoxFuture<'a, Result<(), Failure>> {
         async move {
             let (wait, refused) = {
@@ -92,7 +92,7 @@ impl Courier for Posting {
                 let (now, text) = (local_now(), format!("{} {address}", self.0.place));
                 let refused = !world.calm && world.dice_of(&text, now).happens(100);
                 world.count(if refused { "alerts: refused" } else { "alerts: taken" });
-                assert!(alerts.starts_with(b"[{"), "alerts are a list");
+                assert!(mail.iter().all(|it| it.starts_with(b"[{")), "alerts are a list");
                 (world.wait_of(self.0.place, &text, now), refused)
             };
             tokio::time::sleep(Duration::from_millis(wait)).await;

@@ -157,6 +157,7 @@ app.kubernetes.io/component: cleanup
   "sources" .Values.sources
   "quietPeriod" .Values.quietPeriod
   "limits" .Values.limits
+  "alerts" .Values.alerts
   "runbookUrl" .Values.runbookUrl
   "cluster" .Values.cluster
   | toYaml }}

@@ -9,7 +9,7 @@ use super::{
     Replay,
     score::{Offender, Score},
 };
-use crate::api::print_duration;
+use crate::api::{Mode, print_duration};
 
 /// The width that a terminal is taken to have, columns.
 const WIDTH: u16 = 100;
@@ -44,7 +44,10 @@ pub fn closing(replays: &[Replay]) -> String {
 pub fn headline(replay: &Replay) -> String {
     let time = |it: Timestamp| it.strftime("%Y-%m-%d %H:%M").to_string();
     let length = replay.to.duration_since(replay.from).unsigned_abs();
-    let mode = if replay.dry_run { "; DryRun, replayed as if it were Enforce" } else { "" };
+    let mode = match replay.mode {
+        Mode::Enforce => String::new(),
+        mode => format!("; {mode:?}, replayed as if it were Enforce"),
+    };
     format!(
         "policy {}, {} to {} UTC ({}), evaluated every {}{mode}",
         replay.key,

@@ -5,10 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::{
     decide::{
         Finding, Observation, Policy, Strength, Verdict,
         assess::rise::Z_OF_ALERTS,
+        cost::Brought,
         lineage::Ancestor,
         stats::{high_outliers, median, pooled_z},
     },
@@ -54,7 +57,9 @@ pub fn compared(_policy: &Policy, observations: &[Observation], mut findings: Ve
             if faster.contains(&place) {
                 growth.message += ", this one much faster";
             }
-            growth.message += &came_with.unwrap_or_default();
+            let (words, brought) = came_with.unwrap_or_default();
+            growth.message += &words;
+            findings[place].evidence.brought = brought;
         }
     }
     findings
@@ -91,7 +96,12 @@ fn company(growing: usize, judged: usize) -> String {
 }
 
 /// Which revision brought it, as far as earlier revisions and pods of other revisions tell.
-fn came_with(findings: &[Finding], observation: &Observation, place: usize, peers: &[usize]) -> Option<String> {
+fn came_with(
+    findings: &[Finding],
+    observation: &Observation,
+    place: usize,
+    peers: &[usize],
+) -> Option<(String, Option<Brought>)> {
     let target = &observation.target;
     let revision = target.revision.as_ref()?;
     let slope = findings[place].evidence.connections?.slope.per_second;
@@ -112,17 +122,25 @@ fn came_with(findings: &[Finding], observation: &Observation, place: usize, peer
     let image = target.image.as_ref().map_or_else(String::new, |it| format!(" ({it})"));
     let rates: Vec<(&String, f64)> = others.into_iter().filter_map(|(it, rates)| Some((it, median(&rates)?))).collect();
     if let Some((with, _)) = rates.iter().find(|(_, rate)| *rate > WITH) {
-        return Some(format!("; revision {with} did as well"));
+        return Some((format!("; revision {with} did as well"), None));
     }
     let (without, _) = rates.iter().find(|(_, rate)| *rate < WITHOUT)?;
-    Some(format!("; it came with revision {revision}{image}: {without} did not"))
+    let words = format!("; it came with revision {revision}{image}: {without} did not");
+    let brought = Brought { revision: revision.clone(), image: target.image.clone(), since: first_seen(observation) };
+    Some((words, Some(brought)))
+}
+
+/// When the first life of the revision began, of those that are known.
+fn first_seen(observation: &Observation) -> Option<Timestamp> {
+    let target = &observation.target;
+    let before = observation.ancestors.iter().filter(|it| it.revision == target.revision).map(|it| it.born);
+    let first = before.chain(target.started).reduce(f64::min)?;
+    Timestamp::from_second(first as i64).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use jiff::Timestamp;
 
     use super::*;
     use crate::{

@@ -40,6 +40,11 @@ pub enum Because {
     },
     /// The alert has not been sent yet.
     AlertFirst,
+    /// It began with many others, and a summary stands for all of them.
+    Collapsed {
+        /// Since when the summary fires.
+        since: Timestamp,
+    },
     /// People stopped restarts.
     Stopped {
         /// Where.
@@ -194,6 +199,7 @@ impl Because {
             Self::NoForecast => "NoForecast",
             Self::LimitFarAway { .. } => "LimitFarAway",
             Self::AlertFirst => "AlertFirst",
+            Self::Collapsed { .. } => "Collapsed",
             Self::Stopped { .. } => "Stopped",
             Self::AwaitingApproval(_) => "AwaitingApproval",
             Self::StandDown { .. } => "StandDown",
@@ -255,6 +261,10 @@ impl fmt::Display for Because {
                 )
             }
             Self::AlertFirst => f.write_str("the alert has not been sent yet"),
+            Self::Collapsed { since } => write!(
+                f,
+                "it began with many others, and the alert GrpcClientHygieneMany stands for all of them since {since:.0}"
+            ),
             Self::Stopped { by } => write!(f, "somebody stopped restarts: {by}"),
             Self::AwaitingApproval(approval) => approval.fmt(f),
             Self::StandDown { why } => write!(f, "restarts stand down: {why}"),

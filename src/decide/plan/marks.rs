@@ -9,8 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Because, Case, Cleared, Decision, Remediation};
 use crate::{
-    api::{AlertRecord, AnnotatedWorkload, Mode, ProfileRecord, WorkloadRef},
-    decide::{Finding, History, Policy, Target, Verdict, Workload},
+    api::{AlertRecord, AnnotatedWorkload, ProfileRecord, WorkloadRef},
+    decide::{Finding, History, Policy, Target, Verdict, Workload, cost::cost},
 };
 
 /// Resolved alerts are sent again for so long, for an Alertmanager that was away.
@@ -47,7 +47,7 @@ pub(super) fn alerts(
     history: &History,
     now: Timestamp,
 ) -> Vec<AlertRecord> {
-    if policy.mode == Mode::DryRun {
+    if !Remediation::Alert.is_allowed_at(policy.stage) {
         return Vec::new();
     }
     let alerting = |it: &&Case| it.does(Remediation::Alert);
@@ -59,7 +59,7 @@ pub(super) fn alerts(
         match (&old.ends_at, case) {
             (None, Some(case)) => {
                 let old = AlertRecord { summary: case.growth.message.clone(), ..old.clone() };
-                records.push(with_sites(old, cases));
+                records.push(with_cost(with_sites(old, cases), case, history, now));
             }
             (None, None) if doubt => records.push(old.clone()),
             (None, None) => records.push(AlertRecord { ends_at: Some(Time(now)), ..old.clone() }),
@@ -69,7 +69,7 @@ pub(super) fn alerts(
     }
     for case in cases.iter().filter(alerting) {
         if !records.iter().any(|it| it.ends_at.is_none() && concerns(it, &case.target)) {
-            records.push(with_sites(begun(policy, case, now), cases));
+            records.push(with_cost(with_sites(begun(policy, case, now), cases), case, history, now));
         }
     }
     // Firing alerts come first, so that the limit never drops one in favour of a resolved one.
@@ -89,6 +89,8 @@ fn begun(policy: &Policy, case: &Case, now: Timestamp) -> AlertRecord {
         sites: Vec::new(),
         profile: None,
         approval: None,
+        restarts: None,
+        collapsed: None,
         starts_at: Time(now),
         delivered: false,
         ends_at: None,
@@ -114,6 +116,11 @@ fn awaits(case: &Case) -> Option<String> {
         Decision::Withheld(because @ Because::AwaitingApproval(_)) => Some(because.to_string()),
         _ => None,
     })
+}
+
+/// With what restarts have cost so far. It stays on what was said while nobody can look.
+fn with_cost(record: AlertRecord, case: &Case, history: &History, now: Timestamp) -> AlertRecord {
+    AlertRecord { restarts: cost(case, history, now).or(record.restarts), ..record }
 }
 
 /// The workloads that carry our annotations after this evaluation.

@@ -13,7 +13,7 @@ use super::{
     workload::{is_restartable, may_be_disturbed, method},
 };
 use crate::{
-    api::{Mode, When},
+    api::{Stage, When},
     decide::{
         Budget, Finding, History, Policy, Standing, Strength, Target, Windows, Workload, WorkloadState,
         ledger::{Ledger, Limits, Rates, Refusal, Wish},
@@ -40,7 +40,7 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
     }
     alerts_are_quiet(means, rule, &case.target)?;
     // A dry run sends no alert; it says what would follow if it did.
-    if policy.mode == Mode::Enforce && !alert_was_sent(history, &case.target) {
+    if policy.stage >= Stage::Alert && !alert_was_sent(history, &case.target) {
         return Err(Because::AlertFirst);
     }
     if let Some(until) = history.quiet_until.filter(|until| now < *until) {

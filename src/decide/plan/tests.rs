@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 mod bounds;
+mod cost;
 mod gitops;
 mod pods;
 mod restraint;
@@ -81,6 +82,7 @@ fn past(finding: &Finding) -> (Subject, Past) {
         standing: false,
         looks: "CC".into(),
         looked_at: Some(Time(at(0))),
+        started_at: None,
         confirmed: true,
         remediations: vec![],
     };
@@ -98,6 +100,8 @@ fn firing() -> AlertRecord {
         sites: vec![],
         profile: None,
         approval: None,
+        restarts: None,
+        collapsed: None,
         starts_at: Time(at(120)),
         delivered: true,
         ends_at: None,

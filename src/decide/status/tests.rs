@@ -41,6 +41,7 @@ fn plan(mode: Mode, cases: Vec<Case>) -> Plan {
     Plan {
         policy: "shop/clients".into(),
         mode,
+        stage: Stage::at_first(mode),
         cases,
         cleared: Cleared::default(),
         annotated: vec![],
@@ -95,6 +96,8 @@ fn declaring(
         profiles: &[],
         unreachable: None,
         restarts_last_day: 0,
+        restarts: &[],
+        autonomy: None,
         keepalive,
     };
     status(old, Some(3), &observed, at(now))
@@ -209,6 +212,8 @@ fn a_wrong_address_is_seen_before_the_first_pod_comes() {
         profiles: &[],
         unreachable: Some(&failure),
         restarts_last_day: 0,
+        restarts: &[],
+        autonomy: None,
         keepalive: &Declaration::default(),
     };
     let status = status(None, Some(1), &observed, at(0));

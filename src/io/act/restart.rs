@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use super::{FRESH, Hands, evict, rollout};
 use crate::{
-    api::{ApprovalRule, names::annotations},
+    api::{ApprovalRule, Stage, names::annotations},
     decide::{
         Because, Case, Decision, Others, Outcome, Plan, Policy, Remediation, Restart, RestartRule, Standing, Subject,
         Workload, WorkloadState,
@@ -49,7 +49,8 @@ pub(super) async fn all(
     deadline: Deadline,
     now: Timestamp,
 ) -> Vec<Outcome> {
-    let (Some(rule), Some(limits)) = (&policy.restart, &plan.limits) else { return Vec::new() };
+    let rule = policy.restart.as_ref().filter(|_| plan.stage == Stage::Restart);
+    let (Some(rule), Some(limits)) = (rule, &plan.limits) else { return Vec::new() };
     let mut outcomes = Vec::new();
     for case in &plan.cases {
         if let Some(how) = wanted(case) {

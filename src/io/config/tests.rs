@@ -230,3 +230,23 @@ limits:
     let all = Config::from_yaml("prometheus: {url: http://p:9090}\nlimits: {namespaces: ['*']}\n").expect("valid");
     assert!(all.guard.allows_in("billing"));
 }
+
+#[test]
+fn when_many_alerts_become_one_is_read_and_may_be_never() {
+    let with = |alerts: &str| Config::from_yaml(&format!("{MINIMAL}\nalerts: {alerts}"));
+    let rule = with("{collapse: {count: 50, within: 5m}}").expect("valid").collapse;
+    assert_eq!((rule.count, rule.within, rule.calm), (50, Duration::from_secs(300), Duration::from_secs(3_600)));
+    assert_eq!(with("{collapse: {count: 0}}").expect("valid").collapse.count, 0);
+    assert_eq!(Config::from_yaml(MINIMAL).expect("valid").collapse, CollapseRule::default());
+    for (alerts, field) in [
+        ("{collapse: {count: 1}}", "alerts.collapse.count"),
+        ("{collapse: {count: 10001}}", "alerts.collapse.count"),
+        ("{collapse: {within: 30s}}", "alerts.collapse.within"),
+        ("{collapse: {within: 2h}}", "alerts.collapse.within"),
+        ("{collapse: {calm: 1m}}", "alerts.collapse.calm"),
+        ("{collaps: {}}", "alerts.collaps"),
+    ] {
+        let error = with(alerts).expect_err(alerts).to_string();
+        assert!(error.starts_with(field), "{error}");
+    }
+}

@@ -11,7 +11,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
-use reqwest::{StatusCode, header};
+use reqwest::{Client, StatusCode, header};
 use serde::Serialize;
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     io::{
         addresses,
         http::{self, Endpoint, HttpError, root_cause},
+        notify::board::Posters,
     },
 };
 
@@ -40,7 +41,8 @@ pub(super) struct Letterhead {
 
 /// Alerts, ready to be sent.
 pub(super) struct Mail {
-    batches: Vec<(usize, Vec<u8>)>,
+    batches: Vec<Vec<u8>>,
+    alerts: u64,
 }
 
 /// What finds the receivers and carries alerts to them. `Alerts::new` takes HTTP.
@@ -48,12 +50,12 @@ pub trait Courier: Send + Sync {
     /// Every address behind the endpoint's name now, or why there is none.
     fn addresses<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<BTreeSet<SocketAddr>, String>>;
 
-    /// Takes one batch of alerts, as JSON, to one address of the endpoint.
+    /// Takes the whole mail to one address of the endpoint: batches of alerts, each as JSON.
     fn deliver<'a>(
         &'a self,
         endpoint: &'a Endpoint,
         address: SocketAddr,
-        alerts: &'a [u8],
+        mail: &'a [Vec<u8>],
     ) -> BoxFuture<'a, Result<(), Failure>>;
 }
 
@@ -70,22 +72,21 @@ pub struct Failure {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Alert {
-    labels: BTreeMap<&'static str, String>,
-    annotations: BTreeMap<&'static str, String>,
-    starts_at: String,
-    ends_at: String,
+pub(super) struct Alert {
+    pub labels: BTreeMap<&'static str, String>,
+    pub annotations: BTreeMap<&'static str, String>,
+    pub starts_at: String,
+    pub ends_at: String,
 }
 
 impl Letterhead {
-    /// The alerts of records, each with the name of its policy.
-    pub(super) fn mail(&self, records: &[(String, AlertRecord)], now: Timestamp) -> Mail {
-        let batch = |records: &[(String, AlertRecord)]| {
-            let alerts: Vec<Alert> = records.iter().map(|(policy, it)| self.alert(policy, it, now)).collect();
-            // Maps of strings always make JSON.
-            (alerts.len(), serde_json::to_vec(&alerts).unwrap_or_default())
-        };
-        Mail { batches: records.chunks(BATCH).map(batch).collect() }
+    /// What stands on the board.
+    pub(super) fn mail(&self, posters: &Posters, now: Timestamp) -> Mail {
+        let alerts = posters.alerts.iter().map(|(policy, it)| self.alert(policy, it, now));
+        let alerts: Vec<Alert> = alerts.chain(self.summaries(posters, now)).collect();
+        // Maps of strings always make JSON.
+        let batches = alerts.chunks(BATCH).map(|it| serde_json::to_vec(it).unwrap_or_default());
+        Mail { batches: batches.collect(), alerts: u64::try_from(alerts.len()).unwrap_or(u64::MAX) }
     }
 
     fn alert(&self, policy: &str, record: &AlertRecord, now: Timestamp) -> Alert {
@@ -99,9 +100,11 @@ impl Letterhead {
             sites,
             profile,
             approval,
+            restarts,
             starts_at,
             ends_at,
             delivered: _,
+            collapsed: _,
         } = record;
         let cluster = self.cluster.iter().map(|it| ("cluster", it.clone()));
         let labels = [
@@ -125,9 +128,9 @@ impl Letterhead {
             told("sites", profiles::words(sites)),
             told("profile", profile.clone().unwrap_or_default()),
             told("approval", approval.clone().unwrap_or_default()),
+            told("restarts", restarts.clone().unwrap_or_default()),
         ];
-        let ends_at =
-            ends_at.as_ref().map_or_else(|| now.saturating_add(STANDS).unwrap_or(now), |it| it.0.max(starts_at.0));
+        let ends_at = ends_at.as_ref().map_or_else(|| still_fires(now), |it| it.0.max(starts_at.0));
         Alert {
             labels: labels.into_iter().chain(cluster).collect(),
             annotations: annotations.into_iter().chain(evidence.into_iter().flatten()).collect(),
@@ -143,13 +146,22 @@ impl Mail {
     }
 
     /// How many alerts it holds.
-    pub(super) fn alerts(&self) -> u64 {
-        self.batches.iter().map(|(alerts, _)| u64::try_from(*alerts).unwrap_or(u64::MAX)).sum()
+    pub(super) const fn alerts(&self) -> u64 {
+        self.alerts
+    }
+
+    pub(super) fn batches(&self) -> &[Vec<u8>] {
+        &self.batches
     }
 }
 
+/// When an alert ends that nobody repeats.
+pub(super) fn still_fires(now: Timestamp) -> Timestamp {
+    now.saturating_add(STANDS).unwrap_or(now)
+}
+
 /// RFC 3339, milliseconds.
-fn time(at: Timestamp) -> String {
+pub(super) fn time(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
@@ -165,23 +177,10 @@ impl Courier for Http {
         &'a self,
         endpoint: &'a Endpoint,
         address: SocketAddr,
-        alerts: &'a [u8],
+        mail: &'a [Vec<u8>],
     ) -> BoxFuture<'a, Result<(), Failure>> {
-        deliver(endpoint, address, alerts).boxed()
+        deliver(endpoint, address, mail).boxed()
     }
-}
-
-/// Sends the mail to one address of the endpoint.
-pub(super) async fn post(
-    courier: &dyn Courier,
-    endpoint: &Endpoint,
-    address: SocketAddr,
-    mail: &Mail,
-) -> Result<(), Failure> {
-    for (_, alerts) in &mail.batches {
-        courier.deliver(endpoint, address, alerts).await?;
-    }
-    Ok(())
 }
 
 async fn addresses(endpoint: &Endpoint) -> Result<BTreeSet<SocketAddr>, String> {
@@ -199,12 +198,20 @@ async fn addresses(endpoint: &Endpoint) -> Result<BTreeSet<SocketAddr>, String> 
     }
 }
 
-async fn deliver(endpoint: &Endpoint, address: SocketAddr, alerts: &[u8]) -> Result<(), Failure> {
+/// One client carries the whole mail, and one connection where the receiver keeps it open.
+async fn deliver(endpoint: &Endpoint, address: SocketAddr, mail: &[Vec<u8>]) -> Result<(), Failure> {
     let client = http::builder(endpoint)?
         .resolve(endpoint.url.host_str().unwrap_or_default(), address)
         .timeout(endpoint.timeout.min(TIMEOUT))
         .build()
         .map_err(HttpError::from)?;
+    for alerts in mail {
+        post(&client, endpoint, alerts).await?;
+    }
+    Ok(())
+}
+
+async fn post(client: &Client, endpoint: &Endpoint, alerts: &[u8]) -> Result<(), Failure> {
     let mut request = client.post(endpoint.join("api/v2/alerts")).header(header::CONTENT_TYPE, "application/json");
     if let Some(value) = http::authorization(endpoint).await? {
         request = request.header(header::AUTHORIZATION, value);
@@ -257,6 +264,8 @@ mod tests {
             sites: vec![],
             profile: None,
             approval: None,
+            restarts: None,
+            collapsed: None,
             starts_at: Time(at(0)),
             delivered: false,
             ends_at: ends_at.map(|it| Time(at(it))),
@@ -265,8 +274,9 @@ mod tests {
 
     fn sent(record: AlertRecord, now: i64) -> Value {
         let letterhead = Letterhead { runbook_url: "https://runbooks".into(), cluster: Some("east".into()) };
-        let mail = letterhead.mail(&[("shop/clients".into(), record)], at(now));
-        serde_json::from_slice::<Value>(&mail.batches[0].1).expect("JSON")[0].take()
+        let posters = Posters { alerts: vec![("shop/clients".into(), record)], ..Posters::default() };
+        let mail = letterhead.mail(&posters, at(now));
+        serde_json::from_slice::<Value>(&mail.batches[0]).expect("JSON")[0].take()
     }
 
     #[test]

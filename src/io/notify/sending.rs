@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::{
     Alerts,
-    alertmanager::{Failure, Mail, post},
+    alertmanager::{Failure, Mail},
     lock,
 };
 use crate::io::http::Endpoint;
@@ -52,7 +52,8 @@ impl Alerts {
 
     /// Sends the whole board once to every address of a receiver, each for itself, with as many tries as it takes.
     async fn round(&self, receiver: usize, version: u64) {
-        let mail = self.0.letterhead.mail(&self.snapshot(Timestamp::now()), Timestamp::now());
+        let now = Timestamp::now();
+        let mail = self.0.letterhead.mail(&lock(&self.0.board).posters(now), now);
         let round = Round { alerts: self, receiver, version, results: Mutex::default() };
         if mail.is_empty() {
             // Nothing to say is well received.
@@ -94,7 +95,7 @@ impl Round<'_> {
     async fn deliver(&self, address: SocketAddr, mail: &Mail) {
         let mut pause = BACKOFF.0;
         loop {
-            let result = post(&*self.alerts.0.courier, self.endpoint(), address, mail).await;
+            let result = self.alerts.0.courier.deliver(self.endpoint(), address, mail.batches()).await;
             self.note(address, mail, &result);
             let Err(Failure { retry: true, after, .. }) = result else { return };
             // Whoever asks for more than the longest pause would lose the alerts, which end unless they are repeated.
@@ -157,6 +158,7 @@ mod tests {
         config::Config,
         notify::{
             Counts, News,
+            board::Posters,
             tests::{at, firing},
         },
     };
@@ -182,7 +184,8 @@ mod tests {
         let other = TcpListener::bind(("127.0.0.2", port)).await.expect("the same port of another address");
         let yaml = format!("{{prometheus: {{url: 'http://p'}}, alertmanagers: [{{url: 'http://am.example:{port}'}}]}}");
         let alerts = Alerts::new(&Config::from_yaml(&yaml).expect("a configuration")).expect("a client");
-        let mail = alerts.0.letterhead.mail(&[("shop/clients".to_owned(), firing("orders"))], at(0));
+        let posters = Posters { alerts: vec![("shop/clients".to_owned(), firing("orders"))], ..Posters::default() };
+        let mail = alerts.0.letterhead.mail(&posters, at(0));
         let addresses = [&one, &other].map(|it| it.local_addr().expect("an address"));
         let round = Round { alerts: &alerts, receiver: 0, version: 1, results: Mutex::default() };
         let (hosts, ()) = tokio::join!(
