@@ -305,3 +305,15 @@ fn texts_are_cut_at_a_character() {
     assert_eq!(shortened("grün", 4), "grü");
     assert_eq!(shortened("kurz", 100), "kurz");
 }
+
+#[test]
+fn whoever_is_held_back_keeps_what_it_has_earned_and_whoever_leaves_auto_does_not() {
+    let earned = GrpcClientPolicyStatus { autonomy: Some(Autonomy::default()), ..GrpcClientPolicyStatus::default() };
+    let after = |mode, exceeded: &[&'static str]| {
+        let plan = Plan { exceeded: exceeded.to_vec(), ..plan(mode, vec![]) };
+        judged(Some(&earned), &[], &plan, &[], 0).autonomy
+    };
+    assert_eq!(after(Mode::DryRun, &["mode"]), earned.autonomy, "the administrator allows no more for now");
+    assert_eq!(after(Mode::DryRun, &[]), None);
+    assert_eq!(after(Mode::Enforce, &["remediation.restart.cooldown"]), None);
+}

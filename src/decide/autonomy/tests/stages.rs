@@ -1,6 +1,7 @@
 //! What a stage costs, what takes it away, and what a record is worth.
 
 use super::*;
+use crate::api::Tally;
 
 /// A record of closed cases, each of another workload.
 fn shown(stage: Stage, since: i64, cases: &[(CaseKind, CaseOutcome, u32)]) -> Autonomy {
@@ -186,4 +187,16 @@ fn a_policy_without_the_step_has_no_stage_for_it() {
         now: at(0),
     };
     assert_eq!(super::super::after(life.record.as_ref(), &seen), None);
+}
+
+#[test]
+fn a_team_with_seven_leaks_that_are_real_has_its_alerts_after_a_day() {
+    let leaking =
+        |megabytes: f64| -> Vec<Finding> { (0..7).map(|it| leaks(target(&format!("w{it}")), megabytes)).collect() };
+    let mut life = life();
+    let stages: Vec<Stage> =
+        (0..26_u8).map(|hour| life.sees(HOUR, &leaking(300.0 + 20.0 * f64::from(hour))).stage).collect();
+    assert_eq!(stages.iter().position(|it| *it == Stage::Alert), Some(24), "a day after it began");
+    let Tally { right, wrong, .. } = life.record().cases;
+    assert_eq!((right, wrong, life.record().restarts.right), (7, 0, 7));
 }
