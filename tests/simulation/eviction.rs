@@ -6,8 +6,11 @@ use serde_json::{Value, json};
 use crate::{
     server::refusal,
     wire::{Reply, Sent},
-    world::World,
+    world::{Millis, World},
 };
+
+/// So long the disruption controller waits for the deletion that a condition announces.
+const STALE: Millis = 120_000;
 
 fn success() -> Reply {
     let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
@@ -55,6 +58,8 @@ impl World {
         if !self.calm && self.dice.happens(30) {
             // The API server goes down between the condition and the deletion.
             self.count("eviction: condition written, not deleted");
+            let uid = pod["metadata"]["uid"].clone();
+            self.after(STALE, move |world| world.take_back(&path, &uid));
             return refusal(500, "InternalError", "etcdserver: leader changed");
         }
         self.count("eviction: 201");
@@ -64,6 +69,15 @@ impl World {
             return refusal(504, "Timeout", "Timeout: request did not complete within requested timeout");
         }
         success()
+    }
+
+    /// The disruption controller takes a condition back that no deletion has followed.
+    fn take_back(&mut self, path: &str, uid: &Value) {
+        let Some(pod) = self.server.get(path).filter(|it| it["metadata"]["uid"] == *uid) else { return };
+        if pod["metadata"]["deletionTimestamp"].is_null() {
+            let ready = pod["status"]["conditions"][0].clone();
+            self.server.change(path, &json!({"status": {"conditions": [ready]}}));
+        }
     }
 
     /// Takes one disruption from the budget that covers a pod, or says why not.
