@@ -21,8 +21,8 @@ use super::{
     world::{DETECTION, QUIET, SOON, World},
 };
 
-/// Watches the pods of a deployment from now on; the answer is the smallest number that was ever ready.
-fn least_ready(api: Api<Pod>, deployment: &str) -> JoinHandle<()> {
+/// Watches the pods of a deployment of three from now on, and fails when more than one of them is not ready.
+pub fn least_ready(api: Api<Pod>, deployment: &str) -> JoinHandle<()> {
     let (reader, writer) = reflector::store();
     let config = watcher::Config::default().labels(&format!("app.kubernetes.io/name={deployment}"));
     let mut events = watcher(api, config).default_backoff().reflect(writer).boxed();

@@ -1,0 +1,61 @@
+//! Prometheus starts again with nothing: what it does not know is not zero, and nobody is restarted by it.
+
+use std::time::Duration;
+
+use grpc_hygiene::api::GrpcClientPolicyStatus;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
+};
+
+use super::{Scene, said};
+use super::super::{
+    shop::is,
+    world::{QUIET, SOON, World},
+};
+
+/// No leak is found sooner by new data alone.
+const TOO_FEW: Duration = Duration::from_secs(60);
+
+/// Its data are in an `emptyDir`, and go with the pod.
+async fn empty(world: &World) {
+    let pods: Api<Pod> = Api::namespaced(world.client.clone(), "monitoring");
+    let all = ListParams::default().labels("app=prometheus");
+    let before = pods.list(&all).await.expect("pods").items.into_iter().next().and_then(|it| it.metadata.uid);
+    pods.delete_collection(&DeleteParams::default().grace_period(0), &all).await.expect("deleted");
+    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), "monitoring");
+    let back = || async {
+        let uid = pods.list(&all).await.map_err(|it| it.to_string())?.items.into_iter().next().and_then(|it| it.metadata.uid);
+        let status = deployments.get("prometheus").await.map_err(|it| it.to_string())?.status.unwrap_or_default();
+        let ready = status.ready_replicas == Some(1) && uid.is_some() && uid != before;
+        if ready { Ok(()) } else { Err("not ready".to_owned()) }
+    };
+    world.eventually("monitoring", SOON, "another Prometheus is there", back).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real cluster: make test"]
+async fn a_prometheus_that_starts_empty_lets_nobody_be_restarted_and_nobody_be_healthy() {
+    let undisturbed = QUIET.read().await;
+    let scene = Scene::leaking("e2e-chaos-empty", 2).await;
+    drop(undisturbed);
+    let alone = QUIET.write().await;
+    let shop = &scene.shop;
+    empty(&shop.world).await;
+    let back = jiff::Timestamp::now();
+    scene.make_due();
+    let blind = |it: &GrpcClientPolicyStatus| {
+        said(it, "NotJudgedNow").is_some() && it.offenders.iter().all(|it| it.standing)
+    };
+    let status = shop.wait(SOON, "restarts are due, and nobody is judged", blind).await;
+    assert!(is(&status, "DataSourceReachable", "True"), "{:?}", status.conditions);
+    assert_eq!(status.counts.as_ref().map(|it| it.healthy), Some(0), "no data is not health: {status:?}");
+    assert!(status.alerts.iter().all(|it| it.ends_at.is_none()), "nor is anything resolved: {status:?}");
+    scene.evaluated_for(TOO_FEW.saturating_sub(Duration::from_secs(back.duration_until(jiff::Timestamp::now()).as_secs().unsigned_abs()))).await;
+    assert_eq!(scene.evicted(), [""; 0], "nothing is done by so little");
+    scene.more_evicted_than(0).await;
+    scene.assert_accounted_for().await;
+    drop(alone);
+    shop.remove().await;
+}
