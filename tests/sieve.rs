@@ -53,7 +53,8 @@ fn number(variable: &str, default: usize) -> usize {
 /// `POINTS=eviction` chooses the perturbations whose name holds the text; `POINTS=1/8` every eighth of them.
 fn chosen(all: Vec<Perturbation>) -> Vec<Perturbation> {
     let Ok(points) = std::env::var("POINTS") else { return all };
-    if let Some((part, of)) = points.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?))) {
+    if let Some((part, of)) = points.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)))
+    {
         let (part, of): (usize, usize) = (part, of);
         return all.into_iter().enumerate().filter(|(index, _)| index % of == part % of).map(|(_, it)| it).collect();
     }

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock};
 
 use super::{
     audit::evicted,
@@ -53,6 +53,8 @@ mod webhook;
 
 /// Held by whoever disturbs the operator, but takes nothing away that others are judged by: they are only delayed.
 static TURN: Mutex<()> = Mutex::const_new(());
+/// Held to read by whoever is still to be judged by what Prometheus has; to write by the one who empties it, after all.
+static MEASURED: RwLock<()> = RwLock::const_new(());
 /// A restart that never becomes due.
 const NEVER: &str = "7d";
 /// A restart that is due when the leak is found.

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grpc_hygiene::{api::names::annotations, io::ledger::NAME};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::{ConfigMap, Pod}};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod},
+};
 use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::Value;
 
@@ -48,7 +51,13 @@ fn counted<'a>(pods: impl IntoIterator<Item = &'a String>) -> BTreeMap<String, u
 
 impl End {
     /// As it is now.
-    pub async fn of(shop: &Shop, home: &str, policy: &str, before: &BTreeMap<String, String>, trace: &Trace) -> Result<Self, String> {
+    pub async fn of(
+        shop: &Shop,
+        home: &str,
+        policy: &str,
+        before: &BTreeMap<String, String>,
+        trace: &Trace,
+    ) -> Result<Self, String> {
         let said = |it: kube::Error| it.to_string();
         let pods = shop.api::<Pod>().list(&ListParams::default()).await.map_err(said)?.items;
         let names: BTreeSet<String> = pods.iter().map(|it| it.uid().unwrap_or_default()).collect();
@@ -59,9 +68,11 @@ impl End {
         let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
         let entered: BTreeSet<String> = entries.iter().map(|it| text(&it["object"]["name"])).collect();
         let done: BTreeSet<String> = evicted.iter().cloned().collect();
-        let entry = |it: &Value| format!("{} {} {}", text(&it["workload"]["name"]), text(&it["object"]["kind"]), text(&it["state"]));
+        let entry = |it: &Value| {
+            format!("{} {} {}", text(&it["workload"]["name"]), text(&it["object"]["kind"]), text(&it["state"]))
+        };
         let deployments = shop.api::<Deployment>().list(&ListParams::default()).await.map_err(said)?.items;
-        let mut all = marked(&deployments, |it| it.name_any());
+        let mut all = marked(&deployments, ResourceExt::name_any);
         all.extend(marked(&pods, |it| workload(&it.name_any())));
         all.sort();
         Ok(Self {

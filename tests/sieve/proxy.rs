@@ -42,8 +42,14 @@ struct Door {
 
 enum Upstream {
     /// The API server; policies are those of one namespace, for other runs go on beside this one.
-    Api { client: Client, namespace: String },
-    Http { client: reqwest::Client, url: String },
+    Api {
+        client: Client,
+        namespace: String,
+    },
+    Http {
+        client: reqwest::Client,
+        url: String,
+    },
 }
 
 impl Proxies {
@@ -216,12 +222,14 @@ fn nobody() -> Response {
 
 /// The lines of a stream, each with its end.
 fn lines(body: BodyDataStream) -> impl Stream<Item = Bytes> + Send {
-    stream::unfold((body, Vec::new()), async |(mut body, mut rest): (BodyDataStream, Vec<u8>)| loop {
-        if let Some(end) = rest.iter().position(|it| *it == b'\n') {
-            let after = rest.split_off(end + 1);
-            return Some((Bytes::from(rest), (body, after)));
+    stream::unfold((body, Vec::new()), async |(mut body, mut rest): (BodyDataStream, Vec<u8>)| {
+        loop {
+            if let Some(end) = rest.iter().position(|it| *it == b'\n') {
+                let after = rest.split_off(end + 1);
+                return Some((Bytes::from(rest), (body, after)));
+            }
+            rest.extend_from_slice(&body.next().await?.ok()?);
         }
-        rest.extend_from_slice(&body.next().await?.ok()?);
     })
 }
 

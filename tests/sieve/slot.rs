@@ -204,7 +204,8 @@ impl Slot {
     }
 
     fn start(&self, number: usize) -> Operator {
-        let log = std::fs::File::options().create(true).append(true).open(self.folder.join(format!("run-{number}.log")));
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.folder.join(format!("run-{number}.log")));
         let child = Command::new(env!("CARGO_BIN_EXE_grpc-hygiene"))
             .args(["run", "--listen", "127.0.0.1:0", "--namespace", &self.home, "--act-as"])
             .args([format!("{}-grpc-hygiene-actor", self.home), "--identity".to_owned(), format!("host_{number}")])
@@ -311,7 +312,8 @@ fn install(world: &World, home: &str) {
 
 /// A client with the token of the operator's own account, and one attempt.
 async fn as_operator(world: &World, home: &str) -> Kube {
-    let token = world.kubectl(&["create", "token", &format!("{home}-grpc-hygiene"), "--namespace", home, "--duration", "8h"]);
+    let token =
+        world.kubectl(&["create", "token", &format!("{home}-grpc-hygiene"), "--namespace", home, "--duration", "8h"]);
     let mut file = Kubeconfig::read_from(std::env::var_os("GRPC_HYGIENE_E2E_KUBECONFIG").expect("set")).expect("read");
     file.auth_infos[0].auth_info = Some(serde_json::from_value(json!({"token": token.trim()})).expect("a token"));
     let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.expect("a kubeconfig");

@@ -9,10 +9,8 @@ use kube::{
 };
 use serde_json::json;
 
+use super::super::world::{DETECTION, QUIET, SOON, World};
 use super::{NOW, Scene, TURN, enforced, leaky, pages};
-use super::super::{
-    world::{DETECTION, QUIET, SOON, World},
-};
 
 /// An alert that was not taken is tried again within so long.
 const PAGED: Duration = Duration::from_secs(65);

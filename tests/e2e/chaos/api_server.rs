@@ -5,12 +5,12 @@ use std::{process::Command, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Scene, pages, restarts};
 use super::super::{
     audit::{Write, writes_of_the_operator},
     shop::POLICY,
     world::{QUIET, SOON, World, cluster_dir, repository},
 };
+use super::{MEASURED, Scene, pages, restarts};
 
 const DOWN: Duration = Duration::from_secs(120);
 const RECOVERED: Duration = Duration::from_secs(60);
@@ -45,13 +45,15 @@ async fn unanswered_for(world: &World, time: Duration) {
 /// The most writes within so many seconds.
 fn busiest(writes: &[Write]) -> usize {
     let times: Vec<Timestamp> = writes.iter().map(|it| it.at.parse().expect("a time")).collect();
-    let within = |from: &Timestamp| times.iter().filter(|it| (0..SPAN).contains(&it.duration_since(*from).as_secs())).count();
+    let within =
+        |from: &Timestamp| times.iter().filter(|it| (0..SPAN).contains(&it.duration_since(*from).as_secs())).count();
     times.iter().map(within).max().unwrap_or(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real cluster: make test"]
 async fn an_api_server_that_comes_back_after_two_minutes_meets_no_burst_and_is_worked_with_within_one() {
+    let measured = MEASURED.read().await;
     let undisturbed = QUIET.read().await;
     let scene = Scene::leaking("e2e-chaos-api", 3).await;
     drop(undisturbed);
@@ -80,6 +82,6 @@ async fn an_api_server_that_comes_back_after_two_minutes_meets_no_burst_and_is_w
     assert!(busiest <= BURST, "{busiest} writes in {SPAN} s: {writes:?}");
     // One restart a minute, as before: none of those that were missed is made up for.
     scene.assert_accounted_for().await;
-    drop(alone);
+    drop((alone, measured));
     shop.remove().await;
 }

@@ -7,11 +7,8 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::json;
 
+use super::super::{audit::writes_of_the_operator, world::QUIET};
 use super::{LEAKY, Scene};
-use super::super::{
-    audit::writes_of_the_operator,
-    world::QUIET,
-};
 
 fn budget(name: &str) -> PodDisruptionBudget {
     let selector = json!({"matchLabels": {"app.kubernetes.io/name": LEAKY}});

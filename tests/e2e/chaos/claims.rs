@@ -14,11 +14,11 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{LEAKY, NOW, Scene, enforced, leaky};
 use super::super::{
     shop::{Client, step},
     world::{QUIET, SOON, World},
 };
+use super::{LEAKY, NOW, Scene, enforced, leaky};
 
 const EVIL: &str = "e2e-chaos-claims-evil";
 /// A victim with metrics of its own, and one that exposes none.

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::{Scene, webhook::Webhook};
 use super::super::world::{HOME, QUIET, SOON, entries};
+use super::{Scene, webhook::Webhook};
 use grpc_hygiene::io::ledger::NAME;
-use kube::Api;
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,7 +16,8 @@ async fn an_eviction_that_hangs_in_a_webhook_is_settled_by_looking_and_costs_no_
     let undisturbed = QUIET.read().await;
     let scene = Scene::leaking("e2e-chaos-hanging", 2).await;
     let (shop, world) = (&scene.shop, &scene.shop.world);
-    let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods/eviction"]});
+    let rule =
+        json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods/eviction"]});
     let webhook = Webhook::that_hangs(world, "hanging", &shop.namespace, &rule).await;
     scene.make_due();
     let said = scene.withheld("RequestFailed").await;

@@ -6,8 +6,8 @@ use grpc_hygiene::io::ledger::NAME;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 
-use super::Scene;
 use super::super::world::QUIET;
+use super::{MEASURED, Scene};
 
 /// As whoever deleted it would make it again: with the marks of the chart, and nothing in it.
 fn emptied(ledger: ConfigMap) -> ConfigMap {
@@ -19,6 +19,7 @@ fn emptied(ledger: ConfigMap) -> ConfigMap {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real cluster: make test"]
 async fn without_its_ledger_it_restarts_nobody_and_a_new_one_is_not_trusted_at_once() {
+    let measured = MEASURED.read().await;
     let undisturbed = QUIET.read().await;
     let scene = Scene::leaking("e2e-chaos-ledger", 2).await;
     drop(undisturbed);
@@ -40,6 +41,6 @@ async fn without_its_ledger_it_restarts_nobody_and_a_new_one_is_not_trusted_at_o
     // The longest window and the cooldown are a minute here.
     scene.more_evicted_than(0).await;
     scene.assert_accounted_for().await;
-    drop(alone);
+    drop((alone, measured));
     scene.shop.remove().await;
 }

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, api::DeleteParams};
 
-use super::{LEAKY, NEVER, Scene, enforced, leaky};
 use super::super::{
     audit::evicted,
     shop::{Shop, marks},
     world::{QUIET, SOON},
 };
+use super::{LEAKY, NEVER, Scene, enforced, leaky};
 
 /// No leak is found sooner: 16 scrapes, one in five seconds, and two looks of three.
 const TOO_YOUNG: Duration = Duration::from_secs(75);
@@ -48,7 +48,8 @@ async fn a_pod_made_again_under_its_name_is_not_hit_for_what_its_namesake_did() 
     assert_eq!(evicted(&shop.namespace, &gone), [""; 0], "the names offended, these pods did not");
     assert_eq!(uids(shop).await, new, "they are still the same");
     let status = shop.status().await.expect("a status");
-    let inherited: Vec<_> = status.offenders.iter().filter(|it| new.values().flatten().any(|uid| *uid == it.uid)).collect();
+    let inherited: Vec<_> =
+        status.offenders.iter().filter(|it| new.values().flatten().any(|uid| *uid == it.uid)).collect();
     println!("{}: found of the new ones by now: {}", shop.namespace, inherited.len());
     for offender in inherited {
         assert!(offender.since.0.to_string() > gone, "growth was carried over: {offender:?}");

@@ -10,10 +10,8 @@ use kube::{
 use serde_json::json;
 use tokio::{sync::Mutex, task::JoinHandle};
 
+use super::super::world::{DETECTION, QUIET};
 use super::{LEAKY, Scene, leaky};
-use super::super::{
-    world::{DETECTION, QUIET},
-};
 
 const KEY: &str = "kubectl.kubernetes.io/restartedAt";
 
@@ -44,14 +42,17 @@ async fn a_rollout_that_is_taken_back_is_made_once_and_then_never_again() {
     let taken = Arc::<Mutex<Vec<String>>>::default();
     let reverting = revert(shop.api(), Arc::clone(&taken));
     let restart = json!({"after": "1s", "method": "Rollout", "cooldown": "1m", "maxPerDay": 100});
-    shop.policy(json!({"mode": "Enforce", "remediation": {"annotate": {}, "alert": {"after": "0s"}, "restart": restart}}))
-        .await;
+    shop.policy(
+        json!({"mode": "Enforce", "remediation": {"annotate": {}, "alert": {"after": "0s"}, "restart": restart}}),
+    )
+    .await;
     let rolled = || async {
         let taken = taken.lock().await.clone();
         if taken.is_empty() { Err("not rolled out yet".to_owned()) } else { Ok(()) }
     };
     shop.world.eventually(&shop.namespace, DETECTION, "a rollout is taken back", rolled).await;
-    let said = shop.wait(DETECTION, "it leaks again, and is left alone", |it| super::said(it, "RestartReverted").is_some());
+    let said =
+        shop.wait(DETECTION, "it leaks again, and is left alone", |it| super::said(it, "RestartReverted").is_some());
     said.await;
     scene.evaluated_for(Duration::from_secs(60)).await;
     assert!(!reverting.is_finished(), "{:?}", reverting.await);

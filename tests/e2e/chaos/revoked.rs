@@ -8,17 +8,16 @@ use kube::{
     api::{DeleteParams, ObjectMeta, PostParams},
 };
 
-use super::{Scene, TURN, restarts};
 use super::super::world::{QUIET, SOON, World};
+use super::{Scene, TURN, restarts};
 
 /// The acting account may no longer evict. What it had is returned.
 async fn revoke_evictions(world: &World) -> ClusterRole {
     let api: Api<ClusterRole> = Api::all(world.client.clone());
     let had = api.get("grpc-hygiene-actor").await.expect("the role");
     let mut has = had.clone();
-    let evicts = |it: &k8s_openapi::api::rbac::v1::PolicyRule| {
-        it.resources.iter().flatten().any(|it| it == "pods/eviction")
-    };
+    let evicts =
+        |it: &k8s_openapi::api::rbac::v1::PolicyRule| it.resources.iter().flatten().any(|it| it == "pods/eviction");
     has.rules.iter_mut().for_each(|rules| rules.retain(|it| !evicts(it)));
     assert_ne!(had.rules, has.rules);
     api.replace("grpc-hygiene-actor", &PostParams::default(), &has).await.expect("replaced");

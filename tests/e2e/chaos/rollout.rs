@@ -10,11 +10,11 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{LEAKY, Scene};
 use super::super::{
     enforce::least_ready,
     world::{QUIET, SOON},
 };
+use super::{LEAKY, Scene};
 
 /// So long a new rollout is begun every few seconds.
 const LOOP: Duration = Duration::from_secs(60);

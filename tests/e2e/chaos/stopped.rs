@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::{Scene, TURN, restarts, webhook::Webhook};
 use super::super::{
     audit::{events_of_the_operator, resource},
     world::{HOME, QUIET, SOON},
 };
+use super::{Scene, TURN, restarts, webhook::Webhook};
 
 const STOPPED: Duration = Duration::from_secs(60);
 
@@ -123,7 +123,9 @@ async fn a_leader_stopped_for_a_minute_between_debit_and_eviction_sends_nothing_
         let count = |all: &[(String, i32)]| all.iter().find(|it| it.0 == name).map(|it| it.1);
         if count(&now) > count(&before) { Ok(()) } else { Err(format!("{before:?}, {now:?}")) }
     };
-    world.eventually(&shop.namespace, SOON, "it found out, ended, and was started again as a standby", began_again).await;
+    world
+        .eventually(&shop.namespace, SOON, "it found out, ended, and was started again as a standby", began_again)
+        .await;
     assert_eq!(written_by(&address, &resumed), [""; 0], "it sent something when it went on");
     let log = world.kubectl(&["logs", "--namespace", HOME, &name, "--previous", "--tail", "5"]);
     println!("{}: the last words of the stopped leader:\n{log}", shop.namespace);
