@@ -1,7 +1,10 @@
 //! The API server is down for two minutes: the operator lives, goes on within a minute, and does not make up for what it
 //! missed.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -25,11 +28,15 @@ fn kill() {
     assert!(Command::new("kill").args(["-KILL", pid]).status().expect("kill").success(), "{record}");
 }
 
-/// Starts what is missing of the cluster.
+/// Starts what is missing of the cluster. What it starts outlives it, so its words go to a file and not into a pipe.
 fn start() {
+    let log = std::env::temp_dir().join(format!("grpc-hygiene-e2e-up-{}.log", std::process::id()));
+    let file = || std::fs::File::options().create(true).append(true).open(&log).expect("a log");
     let mut cluster = Command::new(repository().join("tests/cluster/cluster"));
-    let output = cluster.arg("up").env("CLUSTER_DIR", cluster_dir()).output().expect("the cluster's command");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    cluster.arg("up").env("CLUSTER_DIR", cluster_dir()).stdin(Stdio::null()).stdout(file()).stderr(file());
+    let ended = cluster.status().expect("the cluster's command");
+    assert!(ended.success(), "{}", std::fs::read_to_string(&log).unwrap_or_default());
+    std::fs::remove_file(&log).expect("removed");
 }
 
 /// Waits until nobody has answered for so long.

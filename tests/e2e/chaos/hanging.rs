@@ -21,7 +21,7 @@ async fn an_eviction_that_hangs_in_a_webhook_is_settled_by_looking_and_costs_no_
     let webhook = Webhook::that_hangs(world, "hanging", &shop.namespace, &rule).await;
     scene.make_due();
     let said = scene.withheld("RequestFailed").await;
-    assert!(said.contains("no answer within 15 s"), "{said}");
+    assert!(said.contains("timed out") || said.contains("no answer"), "{said}");
     let ledgers: Api<ConfigMap> = Api::namespaced(world.client.clone(), HOME);
     let ledger = ledgers.get_opt(NAME).await.expect("ledgers");
     let entered = entries(ledger.as_ref(), &shop.namespace);
