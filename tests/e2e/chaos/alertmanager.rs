@@ -55,6 +55,6 @@ async fn while_no_alertmanager_is_there_nobody_is_restarted_and_the_page_arrives
     drop(turn);
     scene.more_evicted_than(0).await;
     scene.assert_accounted_for().await;
-    drop(undisturbed);
     shop.remove().await;
+    drop(undisturbed);
 }

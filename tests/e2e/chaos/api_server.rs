@@ -2,7 +2,7 @@
 //! missed.
 
 use std::{
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -28,15 +28,16 @@ fn kill() {
     assert!(Command::new("kill").args(["-KILL", pid]).status().expect("kill").success(), "{record}");
 }
 
-/// Starts what is missing of the cluster. What it starts outlives it, so its words go to a file and not into a pipe.
-fn start() {
-    let log = std::env::temp_dir().join(format!("grpc-hygiene-e2e-up-{}.log", std::process::id()));
-    let file = || std::fs::File::options().create(true).append(true).open(&log).expect("a log");
+/// Starts what is missing of the cluster, and waits for the API server. The command goes on until the node is ready, which
+/// takes a minute more. What it starts outlives it, so its words go nowhere rather than into a pipe.
+async fn start(world: &World) -> Child {
     let mut cluster = Command::new(repository().join("tests/cluster/cluster"));
-    cluster.arg("up").env("CLUSTER_DIR", cluster_dir()).stdin(Stdio::null()).stdout(file()).stderr(file());
-    let ended = cluster.status().expect("the cluster's command");
-    assert!(ended.success(), "{}", std::fs::read_to_string(&log).unwrap_or_default());
-    std::fs::remove_file(&log).expect("removed");
+    cluster.arg("up").env("CLUSTER_DIR", cluster_dir());
+    cluster.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = cluster.spawn().expect("the cluster's command");
+    let answers = || async { world.client.apiserver_version().await.map_err(|it| it.to_string()) };
+    world.eventually("the API server", SOON, "it is back", answers).await;
+    child
 }
 
 /// Waits until nobody has answered for so long.
@@ -71,7 +72,7 @@ async fn an_api_server_that_comes_back_after_two_minutes_meets_no_burst_and_is_w
     let before = scene.more_evicted_than(0).await.len();
     kill();
     unanswered_for(&shop.world, DOWN).await;
-    start();
+    let mut starting = start(&shop.world).await;
     let back = Timestamp::now();
 
     let evaluated = || async {
@@ -79,6 +80,10 @@ async fn an_api_server_that_comes_back_after_two_minutes_meets_no_burst_and_is_w
         if last > back.as_second() as f64 { Ok(()) } else { Err(format!("the last evaluation is at {last}")) }
     };
     shop.world.eventually(&shop.namespace, RECOVERED, "it is evaluated again", evaluated).await;
+    assert!(
+        starting.wait().is_ok_and(|it| it.success()),
+        "the cluster is up again: tests/cluster/cluster up says more"
+    );
     println!("{}: containers started again: {:?}", shop.namespace, restarts(&shop.world).await);
     scene.more_evicted_than(before).await;
     let since = back.to_string();
@@ -89,6 +94,6 @@ async fn an_api_server_that_comes_back_after_two_minutes_meets_no_burst_and_is_w
     assert!(busiest <= BURST, "{busiest} writes in {SPAN} s: {writes:?}");
     // One restart a minute, as before: none of those that were missed is made up for.
     scene.assert_accounted_for().await;
-    drop((alone, measured));
     shop.remove().await;
+    drop((alone, measured));
 }

@@ -36,6 +36,6 @@ async fn where_two_budgets_cover_a_pod_no_eviction_is_even_asked_for() {
     api.delete("two", &DeleteParams::default()).await.expect("deleted");
     scene.more_evicted_than(0).await;
     scene.assert_accounted_for().await;
-    drop(undisturbed);
     scene.shop.remove().await;
+    drop(undisturbed);
 }

@@ -115,8 +115,8 @@ async fn nobody_is_restarted_for_what_a_stranger_claims_in_his_name() {
     }
     scene.assert_accounted_for().await;
     stop_lying(world).await;
-    drop(undisturbed);
     shop.remove().await;
+    drop(undisturbed);
 }
 
 /// The victim without metrics of its own is suspected, which alerts people; what holds its restart back is named. Of the

@@ -40,6 +40,6 @@ async fn an_eviction_that_hangs_in_a_webhook_is_settled_by_looking_and_costs_no_
     scene.more_evicted_than(0).await;
     scene.evaluated_for(Duration::from_secs(20)).await;
     scene.assert_accounted_for().await;
-    drop(undisturbed);
     shop.remove().await;
+    drop(undisturbed);
 }

@@ -41,6 +41,6 @@ async fn without_its_ledger_it_restarts_nobody_and_a_new_one_is_not_trusted_at_o
     // The longest window and the cooldown are a minute here.
     scene.more_evicted_than(0).await;
     scene.assert_accounted_for().await;
-    drop((alone, measured));
     scene.shop.remove().await;
+    drop((alone, measured));
 }

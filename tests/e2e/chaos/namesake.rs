@@ -58,6 +58,6 @@ async fn a_pod_made_again_under_its_name_is_not_hit_for_what_its_namesake_did() 
         let since = marks(&pod).get("grpc-hygiene.io/since").map(|it| (*it).to_owned());
         assert!(since.is_none_or(|it| it > gone), "{pod:?}");
     }
-    drop(undisturbed);
     shop.remove().await;
+    drop(undisturbed);
 }

@@ -55,6 +55,6 @@ async fn a_prometheus_that_starts_empty_lets_nobody_be_restarted_and_nobody_be_h
     assert!(status.alerts.iter().all(|it| it.ends_at.is_none()), "nor is anything resolved: {status:?}");
     scene.evaluated_for(TOO_FEW).await;
     assert_eq!(scene.evicted(), [""; 0], "nothing is done by so little");
-    drop((alone, last));
     shop.remove().await;
+    drop((alone, last));
 }

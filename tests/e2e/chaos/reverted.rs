@@ -60,6 +60,6 @@ async fn a_rollout_that_is_taken_back_is_made_once_and_then_never_again() {
     let taken = taken.lock().await.clone();
     assert_eq!(taken.len(), 1, "one restart, its revert, and silence: {taken:?}");
     assert_eq!(scene.evicted(), [""; 0]);
-    drop(undisturbed);
     shop.remove().await;
+    drop(undisturbed);
 }

@@ -72,6 +72,6 @@ async fn rights_that_are_taken_away_are_missed_by_name_and_used_again_when_they_
     assert_eq!(restarts(world).await.as_ref(), Ok(&before), "nothing crashed");
     drop(turn);
     scene.assert_accounted_for().await;
-    drop(undisturbed);
     shop.remove().await;
+    drop(undisturbed);
 }

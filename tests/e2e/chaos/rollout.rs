@@ -58,6 +58,6 @@ async fn beside_a_rollout_that_never_ends_nobody_is_restarted_and_one_pod_at_mos
     scene.assert_accounted_for().await;
     assert!(!watching.is_finished(), "{:?}", watching.await);
     watching.abort();
-    drop(undisturbed);
     shop.remove().await;
+    drop(undisturbed);
 }

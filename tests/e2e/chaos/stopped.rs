@@ -132,6 +132,6 @@ async fn a_leader_stopped_for_a_minute_between_debit_and_eviction_sends_nothing_
     drop(turn);
     scene.more_evicted_than(0).await;
     scene.assert_accounted_for().await;
-    drop(undisturbed);
     shop.remove().await;
+    drop(undisturbed);
 }
