@@ -30,8 +30,8 @@ pub struct End {
     pub unaccounted: Vec<String>,
     /// Labels of the alerts that Alertmanager holds.
     pub alerts: BTreeSet<String>,
-    /// The operator's annotations by object, pods without their names.
-    pub marks: Vec<String>,
+    /// The operator's annotations of the workloads, and those that their pods have.
+    pub marks: BTreeSet<String>,
     /// The policy's conditions.
     pub conditions: BTreeSet<String>,
 }
@@ -72,16 +72,15 @@ impl End {
             format!("{} {} {}", text(&it["workload"]["name"]), text(&it["object"]["kind"]), text(&it["state"]))
         };
         let deployments = shop.api::<Deployment>().list(&ListParams::default()).await.map_err(said)?.items;
-        let mut all = marked(&deployments, ResourceExt::name_any);
-        all.extend(marked(&pods, |it| workload(&it.name_any())));
-        all.sort();
+        let mut all = marked(&deployments, |it| format!("Deployment {}", it.name_any()));
+        all.extend(marked(&pods, |it| format!("Pod of {}", workload(&it.name_any()))));
         Ok(Self {
             evicted: counted(&evicted),
             gone: counted(before.iter().filter(|(uid, _)| !names.contains(*uid)).map(|(_, name)| name)),
             ledger: entries.iter().map(entry).collect(),
             unaccounted: entered.symmetric_difference(&done).cloned().collect(),
             alerts: alerts(shop, policy).await?,
-            marks: all,
+            marks: all.into_iter().collect(),
             conditions: conditions(shop, policy).await?,
         })
     }

@@ -130,6 +130,10 @@ impl Door {
             return Response::from_parts(parts, body);
         }
         let answer = whole(response).await;
+        // The election reads its lease to write it; its own renewals are all that is new there.
+        if name == "GET leases" {
+            return respond(answer);
+        }
         let older = self.trace.answered(name, &head.uri.to_string(), &answer);
         respond(older.unwrap_or(answer))
     }

@@ -1,5 +1,5 @@
 //! One place where runs go on, one after the other: an operator's namespace as the chart makes it, with the operator itself
-//! as a process of this host, and some shops that take turns, so that one leaks while another is restarted.
+//! as a process of this host, and a shop of leaking pods, of which each run restarts one.
 
 use std::{
     collections::BTreeMap,
@@ -37,10 +37,12 @@ use super::{
     world::{DETECTION, World, repository},
 };
 
-/// Shops of a slot.
-const SHOPS: usize = 3;
-/// A pod of this age has leaked long enough to be found at the first look.
-const RIPE: i64 = 130;
+/// Leaking pods of a shop: those that the last runs restarted are young while the others leak on.
+const REPLICAS: i32 = 4;
+/// So many must be ripe when a run begins: one is restarted, another goes on offending.
+const ENOUGH: usize = 2;
+/// A pod of this age has leaked long enough to be found at the first look, and for its memory to be forecast.
+const RIPE: i64 = 200;
 /// A run that has not ended as it should by then has ended differently.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// So long the end must stay as it is: two evaluations.
@@ -54,7 +56,7 @@ pub struct Slot {
     home: String,
     /// With the token of the operator's own account.
     client: Kube,
-    shops: Vec<Shop>,
+    shop: Shop,
     runs: AtomicUsize,
     prometheus: String,
     alertmanager: String,
@@ -96,20 +98,14 @@ impl Slot {
         let address = services.get("prometheus").await.expect("Prometheus").spec.and_then(|it| it.cluster_ip);
         let pods: Api<Pod> = Api::namespaced(world.client.clone(), "monitoring");
         let first = pods.get("alertmanager-0").await.expect("Alertmanager").status.and_then(|it| it.pod_ip);
-        let mut shops = Vec::new();
-        for number in 0..SHOPS {
-            let shop = Shop::open(world.clone(), &format!("sieve-shop-{index}-{number}")).await;
-            let leaky = Client { replicas: 2, ..Client::one(LEAKY, LEAKY, "1.85", &["--rate=10"]) };
-            shop.deploy(&[leaky]).await;
-            shops.push(shop);
-        }
+        let shop = open(&world, format!("sieve-shop-{index}")).await;
         let folder = std::env::temp_dir().join(format!("grpc-hygiene-sieve-{}-{index}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         Self {
             world,
             home,
             client,
-            shops,
+            shop,
             runs: AtomicUsize::new(0),
             prometheus: format!("http://{}:9090", address.expect("an address")),
             alertmanager: format!("http://{}:9093", first.expect("an address")),
@@ -119,9 +115,7 @@ impl Slot {
 
     /// Removes what `prepare` made.
     pub async fn remove(&self) {
-        for shop in &self.shops {
-            shop.remove().await;
-        }
+        self.shop.remove().await;
         let mut helm = self.world.tool("helm");
         helm.args(["uninstall", &self.home, "--namespace", &self.home, "--no-hooks"]);
         assert!(helm.status().is_ok_and(|it| it.success()), "{} is uninstalled", self.home);
@@ -135,9 +129,11 @@ impl Slot {
                 && end.gone == end.evicted
                 && end.ledger.iter().all(|it| it.ends_with("Confirmed"))
                 && !end.alerts.is_empty()
-                && end.marks.iter().filter(|it| it.contains("diagnosis")).count() >= 2
+                && end.marks.iter().filter(|it| it.contains("diagnosis")).count() == 2
         };
-        self.run_to(perturbation, complete).await
+        let run = self.run_to(perturbation, complete).await;
+        assert!(complete(&run.end), "the undisturbed run did not come to its end: {:#?}", run.end);
+        run
     }
 
     /// A run that should end as another did.
@@ -147,7 +143,7 @@ impl Slot {
 
     async fn run_to(&self, perturbation: Option<&Perturbation>, is_over: impl Fn(&End) -> bool) -> Run {
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
-        let (shop, policy) = (&self.shops[number % SHOPS], format!("run-{number}"));
+        let (shop, policy) = (&self.shop, format!("run-{number}"));
         self.begin_anew(shop).await;
         let before = ripe(shop).await;
         let trace = Arc::new(Trace::new(perturbation));
@@ -255,6 +251,19 @@ impl Slot {
     }
 }
 
+/// A shop with leaking pods. One that an interrupted sweep has left is taken over: it leaks already.
+async fn open(world: &World, namespace: String) -> Shop {
+    let shop = Shop { world: world.clone(), namespace };
+    let deployments = shop.api::<k8s_openapi::api::apps::v1::Deployment>();
+    if deployments.get_opt(LEAKY).await.expect("deployments").is_some() {
+        return shop;
+    }
+    let shop = Shop::open(world.clone(), &shop.namespace).await;
+    let leaky = Client::plain(LEAKY, REPLICAS);
+    shop.deploy(&[leaky]).await;
+    shop
+}
+
 /// Takes the annotations of an earlier run away.
 async fn unmark<K>(api: &Api<K>, object: &K)
 where
@@ -268,24 +277,24 @@ where
     }
 }
 
-/// Waits until every pod is ready and old enough, and returns them: names by UID.
+/// Waits until every pod is ready and enough of them are ripe, and returns them all: names by UID.
 async fn ripe(shop: &Shop) -> BTreeMap<String, String> {
     let ask = || async {
         let pods = shop.api::<Pod>().list(&ListParams::default()).await.map_err(|it| it.to_string())?.items;
-        let is = |it: &Pod| {
-            let status = it.status.as_ref();
-            let ready = status.and_then(|it| it.conditions.as_ref()).into_iter().flatten();
-            let ready = ready.into_iter().any(|it| it.type_ == "Ready" && it.status == "True");
-            let age = it.creation_timestamp().map(|it| Timestamp::now().duration_since(it.0).as_secs());
-            ready && it.metadata.deletion_timestamp.is_none() && age.is_some_and(|it| it >= RIPE)
+        let ready = |it: &Pod| {
+            let conditions = it.status.as_ref().and_then(|it| it.conditions.as_ref());
+            let ready = conditions.into_iter().flatten().any(|it| it.type_ == "Ready" && it.status == "True");
+            ready && it.metadata.deletion_timestamp.is_none()
         };
-        let young = pods.iter().filter(|it| !is(it)).count();
-        if young > 0 || pods.len() != 3 {
-            return Err(format!("{young} of {} pods are too young", pods.len()));
+        let age = |it: &Pod| it.creation_timestamp().map(|it| Timestamp::now().duration_since(it.0).as_secs());
+        let leaky = pods.iter().filter(|it| it.name_any().starts_with(LEAKY));
+        let ripe = leaky.clone().filter(|it| age(it).is_some_and(|it| it >= RIPE)).count();
+        if !pods.iter().all(ready) || leaky.count() != REPLICAS as usize || ripe < ENOUGH {
+            return Err(format!("{ripe} of {} pods are ripe", pods.len()));
         }
         Ok(pods.iter().map(|it| (it.uid().unwrap_or_default(), it.name_any())).collect())
     };
-    shop.world.eventually(&shop.namespace, DETECTION, "the pods have leaked for a while", ask).await
+    shop.world.eventually(&shop.namespace, DETECTION, "enough pods have leaked for a while", ask).await
 }
 
 async fn make_policy(shop: &Shop, name: &str) {
