@@ -25,7 +25,7 @@ test: ## all tests: unit, wire, real API server, real cluster (root for the last
 	@tests/run
 
 sieve: ## kill and deceive the operator at every point of a restart on a real cluster that is up, POINTS=eviction or POINTS=0/8 (docs/safety.md)
-	CLUSTER_DIR=$(CLUSTER_DIR) GRPC_HYGIENE_E2E_KUBECONFIG=$(CLUSTER_DIR)/kubeconfig POINTS=$(POINTS) \
+	CLUSTER_DIR=$(CLUSTER_DIR) GRPC_HYGIENE_E2E_KUBECONFIG=$(CLUSTER_DIR)/kubeconfig POINTS='$(POINTS)' \
 	  cargo test --locked --test sieve -- --ignored --nocapture
 
 soak-sim: ## two replicas in simulated time with faults of every kind, SEEDS=1000 (see tests/simulation.rs)

@@ -82,12 +82,10 @@ pub enum Outcome {
         /// What was done.
         perturbation: Perturbation,
     },
-    /// The run did not come to the point.
+    /// The run did not come to the point; the end is the same.
     NotReached {
         /// What was to be done.
         perturbation: Perturbation,
-        /// Whether the end is the same; it must be.
-        same: bool,
     },
     /// The end is another.
     Differs {
@@ -103,14 +101,14 @@ impl Outcome {
     pub fn of(perturbation: Perturbation, hit: bool, end: &End, reference: &End) -> Self {
         match (hit, end == reference) {
             (true, true) => Self::Same { perturbation },
-            (false, true) => Self::NotReached { perturbation, same: true },
+            (false, true) => Self::NotReached { perturbation },
             (_, false) => Self::Differs { perturbation, end: Box::new(end.clone()) },
         }
     }
 
     /// Whether the end is another.
     pub fn differs(&self) -> bool {
-        matches!(self, Self::Differs { .. } | Self::NotReached { same: false, .. })
+        matches!(self, Self::Differs { .. })
     }
 }
 
@@ -118,7 +116,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Same { perturbation } => write!(f, "{perturbation}: the same"),
-            Self::NotReached { perturbation, .. } => write!(f, "{perturbation}: not reached"),
+            Self::NotReached { perturbation } => write!(f, "{perturbation}: not reached"),
             Self::Differs { perturbation, end } => write!(f, "{perturbation}: DIFFERS: {end:#?}"),
         }
     }
