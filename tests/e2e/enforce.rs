@@ -35,7 +35,8 @@ pub fn least_ready(api: Api<Pod>, deployment: &str) -> JoinHandle<()> {
     })
 }
 
-fn is_ready(pod: &Pod) -> bool {
+/// Whether a pod is ready, and stays.
+pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|it| it.conditions.as_ref());
     let ready = conditions.into_iter().flatten().any(|it| it.type_ == "Ready" && it.status == "True");
     ready && pod.metadata.deletion_timestamp.is_none()

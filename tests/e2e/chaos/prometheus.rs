@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use grpc_hygiene::api::GrpcClientPolicyStatus;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api,
     api::{DeleteParams, ListParams},
 };
 
 use super::super::{
+    enforce::is_ready,
     shop::is,
     world::{QUIET, SOON, World},
 };
@@ -24,12 +25,10 @@ async fn empty(world: &World) {
     let all = ListParams::default().labels("app=prometheus");
     let before = pods.list(&all).await.expect("pods").items.into_iter().next().and_then(|it| it.metadata.uid);
     pods.delete_collection(&DeleteParams::default().grace_period(0), &all).await.expect("deleted");
-    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), "monitoring");
+    // The deployment's status is about the old one for a moment.
     let back = || async {
-        let uid =
-            pods.list(&all).await.map_err(|it| it.to_string())?.items.into_iter().next().and_then(|it| it.metadata.uid);
-        let status = deployments.get("prometheus").await.map_err(|it| it.to_string())?.status.unwrap_or_default();
-        let ready = status.ready_replicas == Some(1) && uid.is_some() && uid != before;
+        let found = pods.list(&all).await.map_err(|it| it.to_string())?.items;
+        let ready = found.iter().any(|it| it.metadata.uid != before && is_ready(it));
         if ready { Ok(()) } else { Err("not ready".to_owned()) }
     };
     world.eventually("monitoring", SOON, "another Prometheus is there", back).await;
