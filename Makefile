@@ -1,9 +1,11 @@
 # What people type. The work is in tests/run, tests/demo/* and tests/cluster/cluster; `make help` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test soak-sim fuzz lint generate bench-detect
+.PHONY: help demo demo-down try test sieve soak-sim fuzz lint generate bench-detect
 
 SEEDS ?= 1000
+POINTS ?=
+CLUSTER_DIR ?= $(CURDIR)/.cluster
 FUZZ_SECONDS ?= 30
 FUZZ_TARGETS ?= answer ledger notation policy profile query replay words
 
@@ -19,8 +21,12 @@ demo-down: ## remove everything that the demo made
 try: ## the same finding without root and without a cluster: plain processes on loopback (about 3 minutes once built)
 	@tests/demo/try
 
-test: ## all tests: unit, wire, real API server, real cluster (root for the last; about 30 minutes)
+test: ## all tests: unit, wire, real API server, real cluster (root for the last; about 45 minutes)
 	@tests/run
+
+sieve: ## kill and deceive the operator at every point of a restart on a real cluster that is up, POINTS=eviction or POINTS=0/8 (docs/safety.md)
+	CLUSTER_DIR=$(CLUSTER_DIR) GRPC_HYGIENE_E2E_KUBECONFIG=$(CLUSTER_DIR)/kubeconfig POINTS='$(POINTS)' \
+	  cargo test --locked --test sieve -- --ignored --nocapture
 
 soak-sim: ## two replicas in simulated time with faults of every kind, SEEDS=1000 (see tests/simulation.rs)
 	SIMULATION_SEEDS=$(SEEDS) cargo test --release --locked --test simulation -- --ignored --nocapture no_seed_breaks_an_invariant

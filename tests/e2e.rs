@@ -13,6 +13,8 @@ mod alert;
 mod audit;
 #[path = "e2e/blind.rs"]
 mod blind;
+#[path = "e2e/chaos.rs"]
+mod chaos;
 #[path = "e2e/detection.rs"]
 mod detection;
 #[path = "e2e/diagnoses.rs"]

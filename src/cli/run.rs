@@ -3,6 +3,7 @@
 use std::{
     process::ExitCode,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -16,6 +17,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::sleep,
 };
 use tracing::{info, warn};
 
@@ -25,7 +27,7 @@ use crate::{
     controller::{self, Context},
     io::{
         act::Hands,
-        acting::{self, acting_as},
+        acting::{self, acting_as, reason},
         config::Config,
         leadership::{Leadership, Term, lead},
         notify::Alerts,
@@ -39,6 +41,9 @@ use crate::{
     metrics::Metrics,
     web::{self, Pages},
 };
+
+/// How long an API server that is away is left alone.
+const AWAY: Duration = Duration::from_secs(2);
 
 /// Runs until a signal (exit 0), or until the lease is lost (exit 1: whatever started us starts us again, as a standby).
 ///
@@ -58,7 +63,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let server = serve(&args, pages.clone(), shelf.clone(), &stopped).await?;
     let kube_config = KubeConfig::infer().await.context("no Kubernetes cluster is configured")?;
     let client = Client::try_from(kube_config.clone())?;
-    require_definitions(&client).await?;
+    tokio::select! {
+        required = require_definitions(&client) => required?,
+        signalled = signalled() => return signalled.map(|()| ExitCode::SUCCESS).context("signals cannot be received"),
+    }
     let leadership = Leadership::default();
     let election = leadership.client(kube_config.clone())?;
     let hands = Hands {
@@ -178,18 +186,27 @@ async fn forget(ctx: &Context, policy: &str) {
 }
 
 async fn require_definitions(client: &Client) -> anyhow::Result<()> {
-    async fn check<K: PolicyResource>(client: &Client) -> anyhow::Result<()> {
-        let api: Api<kube::core::PartialObjectMeta<K>> = Api::all(client.clone());
+    require::<GrpcClientPolicy>(client).await?;
+    require::<ClusterGrpcClientPolicy>(client).await
+}
+
+/// An API server that is away is waited for: whoever ends for that is started again later and later, and is back long
+/// after it.
+async fn require<K: PolicyResource>(client: &Client) -> anyhow::Result<()> {
+    let api: Api<kube::core::PartialObjectMeta<K>> = Api::all(client.clone());
+    loop {
         match api.list(&ListParams::default().limit(1)).await {
-            Ok(_) => Ok(()),
+            Ok(_) => return Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 bail!("the custom resources are not installed: grpc-hygiene crd | kubectl apply -f -")
             }
-            Err(error) => Err(error).context("policies cannot be listed"),
+            Err(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => {
+                return Err(kube::Error::Api(status)).context("policies cannot be listed");
+            }
+            Err(error) => warn!(reason = reason(&error), "the API server does not answer yet"),
         }
+        sleep(AWAY).await;
     }
-    check::<GrpcClientPolicy>(client).await?;
-    check::<ClusterGrpcClientPolicy>(client).await
 }
 
 async fn signalled() -> std::io::Result<()> {

@@ -21,8 +21,8 @@ use super::{
     world::{DETECTION, QUIET, SOON, World},
 };
 
-/// Watches the pods of a deployment from now on; the answer is the smallest number that was ever ready.
-fn least_ready(api: Api<Pod>, deployment: &str) -> JoinHandle<()> {
+/// Watches the pods of a deployment of three from now on, and fails when more than one of them is not ready.
+pub fn least_ready(api: Api<Pod>, deployment: &str) -> JoinHandle<()> {
     let (reader, writer) = reflector::store();
     let config = watcher::Config::default().labels(&format!("app.kubernetes.io/name={deployment}"));
     let mut events = watcher(api, config).default_backoff().reflect(writer).boxed();
@@ -35,7 +35,8 @@ fn least_ready(api: Api<Pod>, deployment: &str) -> JoinHandle<()> {
     })
 }
 
-fn is_ready(pod: &Pod) -> bool {
+/// Whether a pod is ready, and stays.
+pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|it| it.conditions.as_ref());
     let ready = conditions.into_iter().flatten().any(|it| it.type_ == "Ready" && it.status == "True");
     ready && pod.metadata.deletion_timestamp.is_none()

@@ -10,6 +10,7 @@ use std::{
 
 use grpc_hygiene::api::{GrpcClientPolicyStatus, ProfileRecord, RemediationState};
 use jiff::Timestamp;
+use kube::ResourceExt;
 use serde_json::json;
 
 use super::{
@@ -71,7 +72,7 @@ async fn the_alert_names_the_lines_and_the_profile_outlives_the_pod() {
         if gone.len() >= 2 { Ok(gone) } else { Err(format!("evicted so far: {gone:?}")) }
     };
     let gone = shop.world.eventually(&shop.namespace, DETECTION, "pods are evicted", two).await;
-    let port = Forward::to_the_operator(&shop.world);
+    let port = Forward::to_the_leader(&shop.world).await;
     for pod in gone {
         let stored = status.profiles.iter().find(|it| it.pod == pod && it.file.is_some());
         let file = stored
@@ -132,7 +133,7 @@ fn profile_of<'a>(status: &'a GrpcClientPolicyStatus, deployment: &str) -> Optio
     status.profiles.iter().find(names)
 }
 
-/// `kubectl port-forward` to the operator's loopback port, as people do it.
+/// `kubectl port-forward` to the leader's loopback port, as people do it.
 struct Forward {
     child: Child,
     /// It writes on, and ends when nobody reads.
@@ -141,9 +142,11 @@ struct Forward {
 }
 
 impl Forward {
-    fn to_the_operator(world: &World) -> Self {
+    /// Only who evaluates has profiles.
+    async fn to_the_leader(world: &World) -> Self {
+        let leader = world.leader().await.expect("a leader").name_any();
         let mut kubectl = world.tool("kubectl");
-        kubectl.args(["--namespace", HOME, "port-forward", "deployment/grpc-hygiene", ":8081"]);
+        kubectl.args(["--namespace", HOME, "port-forward", &format!("pod/{leader}"), ":8081"]);
         let mut child = kubectl.stdout(Stdio::piped()).spawn().expect("kubectl starts");
         let (mut line, mut said) = (String::new(), BufReader::new(child.stdout.take().expect("piped")));
         said.read_line(&mut line).expect("kubectl says the port");

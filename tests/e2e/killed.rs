@@ -122,7 +122,7 @@ async fn strike(shop: &Shop, round: u64, random: &mut Random) {
 }
 
 /// Restarts of the one workload keep their distance, whoever led.
-fn cooled_down(entries: &[Value]) {
+pub fn cooled_down(entries: &[Value]) {
     let mut times: Vec<Timestamp> = entries.iter().filter_map(|it| it["at"].as_str()?.parse().ok()).collect();
     assert_eq!(times.len(), entries.len(), "{entries:?}");
     times.sort();

@@ -36,7 +36,11 @@ const UNUSED: [(&str, &str, &str); 11] = [
     ("get", "clustergrpcclientpolicies", "the scenarios write policies of namespaces"),
     ("patch", "clustergrpcclientpolicies/status", "the same"),
     ("list", "namespaces", "the same"),
-    ("get", "statefulsets", "the shop is made of Deployments; tests/fences patches the other kinds"),
+    (
+        "get",
+        "statefulsets",
+        "the shop is made of Deployments, but in one scenario; tests/fences patches the other kinds",
+    ),
     ("get", "daemonsets", "the same"),
     ("patch", "statefulsets", "the same"),
     ("patch", "daemonsets", "the same"),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use grpc_hygiene::api::{GrpcClientPolicy, GrpcClientPolicyStatus, Offender, RemediationState};
 use k8s_openapi::{
     api::{
-        apps::v1::Deployment,
+        apps::v1::{Deployment, StatefulSet},
         core::v1::{EnvVar, Namespace, Pod, Service},
     },
     apimachinery::pkg::api::resource::Quantity,
@@ -120,6 +120,21 @@ impl Shop {
             }
         }
         self.world.eventually(&self.namespace, SOON, "the shop is ready", || self.all_ready()).await;
+    }
+
+    /// Deploys a client as a `StatefulSet`, whose pods keep their names.
+    pub async fn deploy_set(&self, client: &Client) {
+        let mut set = serde_json::to_value(objects(client).0).expect("a manifest");
+        set["kind"] = "StatefulSet".into();
+        set["spec"]["serviceName"] = client.name.into();
+        set["spec"]["podManagementPolicy"] = "Parallel".into();
+        let sets = &self.api::<StatefulSet>();
+        sets.create(&PostParams::default(), &parsed(set)).await.expect("a set");
+        let ready = || async {
+            let status = sets.get(client.name).await.map_err(|it| it.to_string())?.status.unwrap_or_default();
+            if status.ready_replicas == Some(client.replicas) { Ok(()) } else { Err(format!("{status:?}")) }
+        };
+        self.world.eventually(&self.namespace, SOON, "the set is ready", ready).await;
     }
 
     async fn all_ready(&self) -> Result<(), String> {

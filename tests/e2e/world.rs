@@ -8,10 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use grpc_hygiene::io::ledger::NAME;
+use grpc_hygiene::io::{leadership::LEASE, ledger::NAME};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Namespace, Secret, Service},
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Namespace, Pod, Secret, Service},
 };
 use kube::{
     Api, Client, Config,
@@ -140,6 +141,15 @@ impl World {
     /// The operator's own ConfigMaps, where the ledger is.
     pub fn ledgers(&self) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), HOME)
+    }
+
+    /// The operator's pod that leads, by the lease.
+    pub async fn leader(&self) -> Result<Pod, String> {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), HOME);
+        let lease = leases.get(LEASE).await.map_err(|it| it.to_string())?;
+        let holder = lease.spec.and_then(|it| it.holder_identity).ok_or("nobody leads")?;
+        let name = holder.split('_').next().unwrap_or_default();
+        Api::namespaced(self.client.clone(), HOME).get(name).await.map_err(|it| format!("{name}: {it}"))
     }
 
     /// Our own program on this host, with Prometheus at its Service's address.

@@ -1,7 +1,7 @@
 //! The condition about the keepalive that a policy declares. What pods declare by annotations is not in it: `check` and
 //! `explain` show that.
 
-use super::{State, shortened};
+use super::{conditions::State, shortened};
 use crate::{
     api::names::reasons,
     decide::keepalive::{Declaration, Remark, Severity},
