@@ -19,11 +19,11 @@ demo-down: ## remove everything that the demo made
 try: ## the same finding without root and without a cluster: plain processes on loopback (about 3 minutes once built)
 	@tests/demo/try
 
-test: ## all tests: unit, wire, real API server, real cluster (root for the last; about 30 minutes)
+test: ## all tests: unit, wire, real API server, real cluster (root for the last; about 40 minutes)
 	@tests/run
 
 soak-sim: ## two replicas in simulated time with faults of every kind, SEEDS=1000 (see tests/simulation.rs)
-	SIMULATION_SEEDS=$(SEEDS) cargo test --release --locked --test simulation -- --ignored --nocapture no_seed_breaks_an_invariant
+	SIMULATION_SEEDS=$(SEEDS) cargo test --profile simulation --locked --test simulation -- --ignored --nocapture no_seed_breaks_an_invariant
 
 fuzz: ## nonsense for the parsers of series and profiles and for the replay, FUZZ_SECONDS=60 each (needs cargo-fuzz and a C++ compiler)
 	@for target in $(FUZZ_TARGETS); do \
