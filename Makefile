@@ -21,7 +21,7 @@ demo-down: ## remove everything that the demo made
 try: ## the same finding without root and without a cluster: plain processes on loopback (about 3 minutes once built)
 	@tests/demo/try
 
-test: ## all tests: unit, wire, real API server, real cluster (root for the last; about 45 minutes)
+test: ## all tests: unit, wire, simulated, real API server, real cluster (root for the last; about an hour)
 	@tests/run
 
 sieve: ## kill and deceive the operator at every point of a restart on a real cluster that is up, POINTS=eviction or POINTS=0/8 (docs/safety.md)
@@ -29,7 +29,7 @@ sieve: ## kill and deceive the operator at every point of a restart on a real cl
 	  cargo test --locked --test sieve -- --ignored --nocapture
 
 soak-sim: ## two replicas in simulated time with faults of every kind, SEEDS=1000 (see tests/simulation.rs)
-	SIMULATION_SEEDS=$(SEEDS) cargo test --release --locked --test simulation -- --ignored --nocapture no_seed_breaks_an_invariant
+	SIMULATION_SEEDS=$(SEEDS) cargo test --profile simulation --locked --test simulation -- --ignored --nocapture no_seed_breaks_an_invariant
 
 fuzz: ## nonsense for every parser and for the replay, FUZZ_SECONDS=30 each (needs cargo-fuzz and a C++ compiler)
 	@for target in $(FUZZ_TARGETS); do \

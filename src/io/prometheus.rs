@@ -45,6 +45,8 @@ const MAX_WAIT: Duration = Duration::from_secs(120);
 const MAX_BODY: usize = 64 * 1024 * 1024;
 /// The largest list of rules that is read, bytes: an alert that fires may do so a thousand times.
 const MAX_RULES_BODY: usize = 16 * 1024 * 1024;
+/// An answer of so many bytes is decoded in a quarter of a millisecond.
+const SMALL_BODY: usize = 64 * 1024;
 /// The largest error or build information that is read, bytes.
 const MAX_SMALL_BODY: usize = 64 * 1024;
 
@@ -183,10 +185,7 @@ impl Backend {
         let _turn = self.turn().await?;
         let body = self.line.ask(query, Some(at)).await?;
         let bytes = body.len();
-        // Up to a fifth of a second of work: not on a thread that others wait for.
-        let matrix = tokio::task::spawn_blocking(move || decode(&body))
-            .await
-            .unwrap_or_else(|_| Err(failure(FailureKind::Unexpected, "the answer could not be decoded")))?;
+        let matrix = decoded(body).await?;
         tracing::debug!(query, bytes, series = matrix.series.len(), warnings = matrix.warnings.len(), "answered");
         Ok(matrix)
     }
@@ -215,6 +214,16 @@ impl Backend {
             Ok(Err(_)) | Err(_) => Err(failure(FailureKind::Overloaded, "the query waited two minutes for its turn")),
         }
     }
+}
+
+/// Decodes an answer. A large one is up to a fifth of a second of work: not on a thread that others wait for. A small one
+/// is decoded before another thread would have woken up.
+async fn decoded(body: Vec<u8>) -> Result<Matrix, QueryFailure> {
+    if body.len() <= SMALL_BODY {
+        return decode(&body);
+    }
+    let decoding = tokio::task::spawn_blocking(move || decode(&body));
+    decoding.await.unwrap_or_else(|_| Err(failure(FailureKind::Unexpected, "the answer could not be decoded")))
 }
 
 impl Line for Http {

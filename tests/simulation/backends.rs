@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, net::SocketAddr, time::Duration};
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, pending},
+};
 use grpc_hygiene::{
     decide::{FailureKind, QueryFailure},
     io::{
@@ -17,7 +20,7 @@ use jiff::Timestamp;
 use crate::{
     cluster::Pod,
     replica::{EPOCH, local_now},
-    settings::Broken,
+    settings::{Broken, Scene},
     world::{Millis, Sending, World},
 };
 
@@ -25,6 +28,9 @@ use crate::{
 pub const WINDOW: i64 = 600;
 const SCRAPE: i64 = 15;
 const MIB: i64 = 1_048_576;
+
+/// The receiver that is slow where one is.
+pub const SLOW: &str = "alerts:9093 10.1.0.1:9093";
 
 /// How the metrics backend does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,17 +88,24 @@ impl Courier for Posting {
 
     fn deliver<'a>(
         &'a self,
-        _: &'a Endpoint,
+        endpoint: &'a Endpoint,
         address: SocketAddr,
         mail: &'a [Vec<u8>],
     ) -> BoxFuture<'a, Result<(), Failure>> {
         async move {
+            let receiver = format!("{} {address}", endpoint.address());
+            if receiver == SLOW && self.0.world.lock().expect("no panic").settings.scene == Scene::SlowReceiver {
+                return pending().await;
+            }
             let (wait, refused) = {
                 let mut world = self.0.world.lock().expect("no panic");
-                let (now, text) = (local_now(), format!("{} {address}", self.0.place));
+                let (now, text) = (local_now(), format!("{} {receiver}", self.0.place));
                 let refused = !world.calm && world.dice_of(&text, now).happens(100);
                 world.count(if refused { "alerts: refused" } else { "alerts: taken" });
                 assert!(mail.iter().all(|it| it.starts_with(b"[{")), "alerts are a list");
+                if !refused {
+                    world.taken.push((now, receiver));
+                }
                 (world.wait_of(self.0.place, &text, now), refused)
             };
             tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -142,8 +155,7 @@ impl World {
         if let Some((metric, value)) = figure.filter(|_| self.weather != Weather::Empty) {
             for pod in self.cluster.pods.iter().filter(|it| self.cluster.workloads[it.workload].namespace == namespace)
             {
-                let leaks = self.cluster.workloads[pod.workload].leaks;
-                self.tell(&mut series, pod, metric, at, |age| value(leaks, age));
+                self.tell(&mut series, pod, metric, at, |age| value(pod.leaks, age));
             }
         }
         let warnings = if self.weather == Weather::Warnings { r#","warnings":["a store is missing"]"# } else { "" };

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use crate::{
     replica::EPOCH,
+    server::merge,
+    settings::Scene,
     wire::Sent,
     world::{Millis, World},
 };
@@ -21,6 +23,8 @@ pub struct Workload {
     pub desired: usize,
     pub leaks: bool,
     pub budget: bool,
+    /// What its status, and that of its budget, say whatever is the case.
+    pub claims: [Value; 2],
     made: u64,
 }
 
@@ -28,6 +32,7 @@ pub struct Workload {
 pub struct Pod {
     pub path: String,
     pub workload: usize,
+    pub leaks: bool,
     pub name: String,
     pub uid: String,
     pub ip: String,
@@ -51,19 +56,19 @@ pub struct Cluster {
 
 impl Workload {
     pub const fn new(namespace: &'static str, name: &'static str, desired: usize, leaks: bool, budget: bool) -> Self {
-        Self { namespace, name, desired, leaks, budget, made: 0 }
+        Self { namespace, name, desired, leaks, budget, claims: [Value::Null, Value::Null], made: 0 }
     }
 
     pub fn path(&self) -> String {
         format!("/apis/apps/v1/namespaces/{}/deployments/{}", self.namespace, self.name)
     }
 
-    fn budget_path(&self) -> String {
+    pub fn budget_path(&self) -> String {
         format!("/apis/policy/v1/namespaces/{}/poddisruptionbudgets/{}", self.namespace, self.name)
     }
 }
 
-fn time(at: i64) -> String {
+pub fn time(at: i64) -> String {
     jiff::Timestamp::from_millisecond(EPOCH * 1_000 + at).expect("a time").to_string()
 }
 
@@ -73,6 +78,12 @@ fn revision(template: &Value) -> String {
     let hash =
         text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |it, byte| (it ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{:08x}", hash & 0xffff_ffff)
+}
+
+fn claimed(status: &mut Value, claim: &Value) {
+    if !claim.is_null() {
+        merge(status, claim);
+    }
 }
 
 impl World {
@@ -106,6 +117,8 @@ impl World {
         let workload = &mut self.cluster.workloads[place];
         workload.made += 1;
         let (namespace, app, made) = (workload.namespace, workload.name, workload.made);
+        // Where nothing goes wrong, a restart cures.
+        let leaks = workload.leaks && (started < 0 || self.settings.scene == Scene::Trouble);
         let owner = self.server.objects[&workload.path()].clone();
         let revision = revision(&owner["spec"]["template"]);
         let set = format!("{app}-{revision}");
@@ -134,6 +147,7 @@ impl World {
         self.cluster.pods.push(Pod {
             path,
             workload: place,
+            leaks,
             name,
             uid,
             ip,
@@ -149,11 +163,11 @@ impl World {
     /// A pod begins to go.
     pub fn terminate(&mut self, path: &str, by_us: Option<&Sent>) {
         let (grace, now) = (self.dice.between(500, 20_000), self.now);
+        let stamp = time(i64::try_from(now).expect("centuries"));
+        self.server.change(path, &json!({"metadata": {"deletionTimestamp": stamp, "deletionGracePeriodSeconds": 30}}));
         let Some(pod) = self.cluster.pods.iter_mut().find(|it| it.path == path && it.gone_at.is_none()) else { return };
         (pod.gone_at, pod.ready, pod.ours) = (Some(now + grace), false, by_us.is_some());
         let (workload, uid) = (pod.workload, pod.uid.clone());
-        let stamp = time(i64::try_from(now).expect("centuries"));
-        self.server.change(path, &json!({"metadata": {"deletionTimestamp": stamp, "deletionGracePeriodSeconds": 30}}));
         if let Some(sent) = by_us {
             self.disturbed(sent, workload, &uid);
         }
@@ -161,10 +175,10 @@ impl World {
 
     /// A rollout was begun through the API.
     pub fn rolled_out(&mut self, sent: &Sent) {
-        let place = self.cluster.workloads.iter().position(|it| it.path() == sent.path);
+        let Some(place) = self.cluster.workloads.iter().position(|it| it.path() == sent.path) else { return };
         let uid = self.server.objects[&sent.path]["metadata"]["uid"].as_str().expect("a UID").to_owned();
         self.count("rollout: begun");
-        self.disturbed(sent, place.expect("one of ours"), &uid);
+        self.disturbed(sent, place, &uid);
     }
 
     /// Starts the controllers and the people.
@@ -230,25 +244,26 @@ impl World {
         }
     }
 
-    fn report_deployment(&mut self, place: usize) {
+    pub fn report_deployment(&mut self, place: usize) {
         let workload = &self.cluster.workloads[place];
-        let path = workload.path();
+        let (path, claim) = (workload.path(), workload.claims[0].clone());
         let deployment = &self.server.objects[&path];
         let current = revision(&deployment["spec"]["template"]);
         let live: Vec<&Pod> =
             self.cluster.pods.iter().filter(|it| it.workload == place && it.gone_at.is_none()).collect();
         let ready = live.iter().filter(|it| it.ready).count();
         let updated = live.iter().filter(|it| it.revision == current).count();
-        let status = json!({"status": {
+        let mut status = json!({"status": {
             "observedGeneration": deployment["metadata"]["generation"], "replicas": live.len(), "updatedReplicas": updated,
             "readyReplicas": ready, "availableReplicas": ready,
         }});
+        claimed(&mut status["status"], &claim);
         self.server.change(&path, &status);
     }
 
-    fn report_budget(&mut self, place: usize) {
+    pub fn report_budget(&mut self, place: usize) {
         let workload = &self.cluster.workloads[place];
-        let (path, desired) = (workload.budget_path(), workload.desired);
+        let (path, desired, claim) = (workload.budget_path(), workload.desired, workload.claims[1].clone());
         let Some(budget) = self.server.get(&path) else { return };
         let live: Vec<&Pod> =
             self.cluster.pods.iter().filter(|it| it.workload == place && it.gone_at.is_none()).collect();
@@ -265,9 +280,11 @@ impl World {
             .collect();
         let healthy = live.iter().filter(|it| it.ready && !believed.iter().any(|(name, _)| *name == it.name)).count();
         let mut after = budget.clone();
+        after["status"]["currentHealthy"] = json!(healthy);
         after["status"]["disruptionsAllowed"] = json!(healthy.saturating_sub(desired - 1));
         after["status"]["observedGeneration"] = budget["metadata"]["generation"].clone();
         after["status"]["disruptedPods"] = Value::Object(believed.into_iter().collect());
+        claimed(&mut after["status"], &claim);
         if after != *budget {
             self.server.put(&path, after);
         }
@@ -302,6 +319,7 @@ impl World {
             500..600 => self.overlap(place),
             600..700 => self.suspend(),
             700..750 => self.stop_all(),
+            750..800 => self.delete_lease(),
             _ => {}
         }
         let pause = self.dice.between(5_000, 60_000);
@@ -330,6 +348,12 @@ impl World {
         self.after(20_000, move |world| {
             world.server.objects.remove(&path);
         });
+    }
+
+    /// Whoever deletes the lease makes another lead at once, while the one that did does not know yet.
+    fn delete_lease(&mut self) {
+        self.server.objects.retain(|_, it| it["kind"] != "Lease");
+        self.count("others: lease deleted");
     }
 
     /// People suspend the policy for a while.

@@ -27,6 +27,25 @@ fn blocked(message: &str, retry_after: Option<u64>) -> Reply {
     Reply::Json { code, body, retry_after }
 }
 
+/// Whether a body is refused that names another pod, or has a part that nobody knows and is to be read strictly.
+fn misunderstood(sent: &Sent, path: &str) -> Option<Reply> {
+    const KNOWN: [&str; 4] = ["apiVersion", "kind", "metadata", "deleteOptions"];
+    let unknown = sent.body.as_object().into_iter().flatten().any(|(key, _)| !KNOWN.contains(&key.as_str()));
+    let other = sent.body["metadata"]["name"] != path.rsplit('/').next().unwrap_or_default();
+    let strict = sent.parameter("fieldValidation") == Some("Strict");
+    (other || strict && unknown).then(|| refusal(400, "BadRequest", "strict decoding error, or another name"))
+}
+
+/// Whether a budget lets a pod go because it is of no use anyway: it is not ready, and either the others are enough or
+/// the budget says so.
+fn is_let_go(pod: &Value, budget: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    let ready = conditions.filter(|it| it["type"] == "Ready").any(|it| it["status"] == "True");
+    let (current, desired) = (budget["status"]["currentHealthy"].as_i64(), budget["status"]["desiredHealthy"].as_i64());
+    let enough = current >= desired && desired > Some(0);
+    !ready && (enough || budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow")
+}
+
 impl World {
     pub fn evict(&mut self, sent: &Sent) -> Reply {
         let path = sent.path.trim_end_matches("/eviction").to_owned();
@@ -34,11 +53,15 @@ impl World {
             self.count("eviction: 404");
             return refusal(404, "NotFound", "pods not found");
         };
+        if let Some(refused) = misunderstood(sent, &path) {
+            return refused;
+        }
+        let dry = sent.parameter("dryRun").is_some() || !sent.body["deleteOptions"]["dryRun"].is_null();
         let terminating = !pod["metadata"]["deletionTimestamp"].is_null();
-        let pending = pod["status"]["phase"] == "Pending";
+        let runs = !["Pending", "Succeeded", "Failed"].iter().any(|it| pod["status"]["phase"] == *it);
         if !terminating
-            && !pending
-            && let Some(refused) = self.debit_budget(&path, &pod)
+            && runs
+            && let Some(refused) = self.debit_budget(&path, &pod, dry)
         {
             return refused;
         }
@@ -48,8 +71,16 @@ impl World {
             self.count("eviction: 409");
             return refusal(409, "Conflict", "the precondition does not match");
         }
+        if dry {
+            return success();
+        }
         if terminating {
             self.count("eviction: 201 on a terminating pod");
+            return success();
+        }
+        if pod["status"]["phase"] == "Failed" || pod["status"]["phase"] == "Succeeded" {
+            // Nothing runs that would be waited for.
+            self.server.objects.remove(&path);
             return success();
         }
         let target = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"});
@@ -81,7 +112,7 @@ impl World {
     }
 
     /// Takes one disruption from the budget that covers a pod, or says why not.
-    fn debit_budget(&mut self, path: &str, pod: &Value) -> Option<Reply> {
+    fn debit_budget(&mut self, path: &str, pod: &Value, dry: bool) -> Option<Reply> {
         let namespace = pod["metadata"]["namespace"].as_str().expect("a namespace");
         let prefix = format!("/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/");
         let app = &pod["metadata"]["labels"]["app"];
@@ -106,6 +137,9 @@ impl World {
             ));
         };
         let found = self.server.objects[budget].clone();
+        if is_let_go(pod, &found) {
+            return None;
+        }
         let name = found["metadata"]["name"].as_str().expect("a name");
         if found["status"]["observedGeneration"].as_i64() < found["metadata"]["generation"].as_i64() {
             self.count("eviction: 429, budget not observed");
@@ -121,6 +155,9 @@ impl World {
                 &format!("The disruption budget {name} needs 2 healthy pods and has 2 currently"),
                 None,
             ));
+        }
+        if dry {
+            return None;
         }
         let pod = path.rsplit('/').next().expect("a name");
         let disrupted = json!({"status": {"disruptionsAllowed": allowed - 1, "disruptedPods": {pod: self.now}}});

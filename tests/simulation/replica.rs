@@ -80,6 +80,8 @@ impl Replica {
             .enable_time()
             .start_paused(true)
             .max_blocking_threads(1)
+            // After each task the simulation may take over.
+            .event_interval(1)
             .build()
             .expect("one");
         let origin = runtime.block_on(async { Instant::now() });

@@ -5,40 +5,63 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     replica::Replica,
-    settings::{Broken, Settings},
-    world::{END, Millis, Order, Shared, World},
+    settings::{Script, Settings},
+    world::{Millis, Order, Shared, World},
 };
 
 /// The longest that a process runs before the others get their turn: how much later than sent it may hear of something.
 const TURN: Millis = 1_000;
 
 /// What came of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub seed: u64,
     pub broken: Vec<String>,
     pub counts: BTreeMap<String, u64>,
+    /// Writes, but for those of the lease.
+    pub writes: u64,
+    /// Whose pods we disturbed, and when.
+    pub disturbed: Vec<(Millis, String)>,
+    /// Which receiver took alerts, and when.
+    pub taken: Vec<(Millis, String)>,
+    /// How the run ended, without times.
+    pub end: String,
     pub trace: u64,
 }
 
 struct Run {
     world: Shared,
     replicas: [Option<Replica>; 2],
+    end: Millis,
 }
 
-/// Runs a seed. Everything that is random in it follows from the seed; it needs a thread of its own.
-pub fn run(seed: u64, broken: Broken) -> Report {
+/// Runs a script. Everything that is random in it follows from the seed; it needs a process of its own.
+pub fn run(script: &Script) -> Report {
     // The same for all seeds: what a program draws once, for all of its threads, is drawn by whichever comes first.
     simulated_clock::seed(1);
-    fastrand::seed(seed);
-    let world = Arc::new(Mutex::new(World::new(seed, Settings::of(seed, broken))));
-    let mut run = Run { world, replicas: [None, None] };
+    fastrand::seed(script.seed);
+    let settings = Settings::of(script);
+    let end = settings.end;
+    let world = Arc::new(Mutex::new(World::new(script.seed, settings)));
+    let mut run = Run { world, replicas: [None, None], end };
     run.obey();
     while run.step() {}
     let mut world = run.world.lock().expect("no panic");
     world.look_at_the_end();
-    Report { seed, broken: world.broken.clone(), counts: world.counts.clone(), trace: world.trace }
+    Report {
+        seed: script.seed,
+        broken: world.broken.clone(),
+        counts: world.counts.clone(),
+        writes: world.writes,
+        disturbed: world.disturbed_so_far(),
+        taken: world.taken.clone(),
+        end: world.end_state(),
+        trace: world.trace,
+    }
 }
 
 impl Run {
@@ -48,19 +71,17 @@ impl Run {
         let behind =
             self.replicas.iter().enumerate().filter_map(|(place, it)| Some((it.as_ref()?.time(), place))).min();
         match behind {
-            Some((time, place)) if time < head.min(END) => {
+            Some((time, place)) if time < head.min(self.end) => {
                 let replica = self.replicas[place].as_mut().expect("it lives");
                 replica.run_until(head.min(time + TURN));
                 if replica.is_over() {
                     self.bury(place, "process ended");
                 }
             }
-            _ if head >= END => return false,
-            _ => {
-                self.world.lock().expect("no panic").step();
-                self.obey();
-            }
+            _ if head >= self.end => return false,
+            _ => self.world.lock().expect("no panic").step(),
         }
+        self.obey();
         true
     }
 
@@ -68,6 +89,9 @@ impl Run {
     fn obey(&mut self) {
         let (orders, now) = {
             let mut world = self.world.lock().expect("no panic");
+            if world.orders.is_empty() {
+                return;
+            }
             (std::mem::take(&mut world.orders), world.now)
         };
         for (place, order) in orders {
@@ -100,10 +124,11 @@ impl Run {
 
     /// A process is dead; another takes its place after a while.
     fn bury(&mut self, place: usize, why: &str) {
-        self.replicas[place] = None;
+        let died = self.replicas[place].take().map_or(0, |it| it.now);
         let mut world = self.world.lock().expect("no panic");
         world.count(why);
-        let pause = world.dice.between(500, 20_000);
+        // It may have been ahead of the world.
+        let pause = died.saturating_sub(world.now) + world.dice.between(500, 20_000);
         world.after(pause, move |world| world.orders.push((place, Order::Start)));
     }
 

@@ -9,7 +9,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    settings::Broken,
+    settings::{Broken, Scene},
     wire::{Reply, Sent},
     world::{LEDGER, World},
 };
@@ -95,12 +95,21 @@ impl Server {
 
     fn swap(&mut self, sent: &Sent, blind: bool) -> Reply {
         let Some(before) = self.get(&sent.path) else { return refusal(404, "NotFound", "not found") };
-        if !blind && before["metadata"]["resourceVersion"] != sent.body["metadata"]["resourceVersion"] {
+        // What is not named is not demanded.
+        let is_other = |field: &str| {
+            let wanted = &sent.body["metadata"][field];
+            !wanted.is_null() && *wanted != before["metadata"][field]
+        };
+        if !blind && (is_other("resourceVersion") || is_other("uid")) {
             return refusal(409, "Conflict", "the object has been modified");
         }
         let mut after = sent.body.clone();
-        after["metadata"]["uid"] = before["metadata"]["uid"].clone();
-        self.put(&sent.path, after);
+        for field in ["uid", "resourceVersion", "namespace"] {
+            after["metadata"][field] = before["metadata"][field].clone();
+        }
+        if after != *before {
+            self.put(&sent.path, after);
+        }
         self.stored(200, &sent.path)
     }
 
@@ -112,7 +121,11 @@ impl Server {
         if self.objects.contains_key(&path) {
             return refusal(409, "AlreadyExists", "it exists");
         }
-        self.put(&path, sent.body.clone());
+        let mut object = sent.body.clone();
+        if !object["spec"].is_null() {
+            object["metadata"]["generation"] = json!(1);
+        }
+        self.put(&path, object);
         self.stored(201, &path)
     }
 
@@ -140,7 +153,9 @@ impl Server {
             let Reply::Json { code, mut body, .. } = refusal(422, "Invalid", "metadata.uid: field is immutable") else {
                 unreachable!("a refusal is JSON")
             };
-            body["details"] = json!({"causes": [{"reason": "FieldValueInvalid", "field": "metadata.uid"}]});
+            // It says so twice.
+            let cause = json!({"reason": "FieldValueInvalid", "field": "metadata.uid"});
+            body["details"] = json!({"causes": [cause, cause]});
             return Reply::Json { code, body, retry_after: None };
         }
         if status {
@@ -155,7 +170,7 @@ impl Server {
             }
         } else {
             let mut change = sent.body.clone();
-            if let Some(metadata) = change["metadata"].as_object_mut() {
+            if let Some(metadata) = change.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.retain(|key, _| key == "annotations" || key == "labels");
             }
             self.change(path, &change);
@@ -200,6 +215,10 @@ impl World {
             Method::GET => self.read(sent),
             Method::POST if sent.path.ends_with("/eviction") => self.evict(sent),
             Method::POST => self.server.create(sent),
+            Method::PUT if self.settings.scene == Scene::NoLedger && sent.path == LEDGER => {
+                self.count("ledger: not written");
+                refusal(500, "InternalError", "etcdserver: mvcc: database space exceeded")
+            }
             Method::PUT => self.server.swap(sent, self.settings.broken == Broken::Swap && sent.path == LEDGER),
             Method::PATCH => {
                 let before = self.server.get(&sent.path).map(|it| it["spec"]["template"].clone());
@@ -220,13 +239,14 @@ impl World {
             return Reply::Json { code: 200, body: object.clone(), retry_after: None };
         }
         let last = sent.path.rsplit('/').next().unwrap_or_default();
-        const COLLECTIONS: [&str; 9] = [
+        const COLLECTIONS: [&str; 10] = [
             "pods",
             "deployments",
             "statefulsets",
             "daemonsets",
             "replicasets",
             "poddisruptionbudgets",
+            "horizontalpodautoscalers",
             "endpointslices",
             "grpcclientpolicies",
             "clustergrpcclientpolicies",

@@ -93,6 +93,11 @@ impl Service<Request<Body>> for Wire {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let Self { sending, role } = self.clone();
         let (parts, body) = request.into_parts();
+        let text = format!("{} {} {}", parts.method, parts.uri, sending.place);
+        if sending.world.lock().expect("no panic").about_to_send(sending.place, role, &text, local_now()) {
+            // The simulation takes over before this request goes on.
+            sending.sent.notify_one();
+        }
         let apply = parts.headers.get(header::CONTENT_TYPE).is_some_and(|it| it == "application/apply-patch+yaml");
         async move {
             let body = body.collect_bytes().await?;
@@ -159,6 +164,8 @@ pub struct Journey {
     pub broken_after: Option<Millis>,
     /// Which API server tells the time.
     pub second_server: bool,
+    /// Its sender dies when the answer comes.
+    pub fatal: bool,
 }
 
 impl World {
@@ -168,11 +175,23 @@ impl World {
         let mut dice = self.dice_of(&text, sent.at);
         let (mut there, mut back) = (dice.between(1, 12), dice.between(1, 12));
         let second_server = dice.happens(500);
-        if self.calm {
-            return Journey { fate: Fate::Fine, there, back, carried: true, broken_after: None, second_server };
+        let fine =
+            Journey { fate: Fate::Fine, there, back, carried: true, broken_after: None, second_server, fatal: false };
+        if self.loses_answer(sent) {
+            self.count("write: answer lost");
+            return Journey { fate: Fate::ReplyLost, ..fine };
         }
-        if dice.happens(if role == Role::Acting { 60 } else { 15 }) {
-            let slow = dice.between(100, if role == Role::Acting { 40_000 } else { 4_000 });
+        if self.calm {
+            return fine;
+        }
+        if self.is_cut_off(sent) {
+            self.count("request cut off");
+            return Journey { fate: Fate::Lost, ..fine };
+        }
+        if dice.happens(if role == Role::Acting { 100 } else { 15 }) {
+            // A proxy may hold a request for longer than anybody waits for the answer.
+            let longest = if role == Role::Acting { dice.pick(&[5_000, 15_000, 90_000]) } else { 4_000 };
+            let slow = dice.between(100, longest);
             if dice.happens(500) {
                 there += slow;
             } else {
@@ -194,6 +213,6 @@ impl World {
         let carried = matches!(fate, Fate::Status(502 | 504)) && dice.happens(500);
         let hangs = role == Role::Acting && dice.happens(500);
         let broken_after = (!hangs).then(|| dice.between(1, 3_000));
-        Journey { fate, there, back, carried, broken_after, second_server }
+        Journey { fate, there, back, carried, broken_after, ..fine }
     }
 }

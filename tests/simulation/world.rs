@@ -15,7 +15,7 @@ use crate::{
     cluster::{Cluster, Workload},
     dice::Dice,
     server::{Server, refusal},
-    settings::{Broken, Settings},
+    settings::{Scene, Settings},
     wire::{Fate, Journey, Reply, Role, Sent},
     witness::Witness,
 };
@@ -25,9 +25,9 @@ pub type Millis = u64;
 /// The operator's own namespace.
 pub const OWN: &str = "hygiene";
 pub const LEDGER: &str = "/api/v1/namespaces/hygiene/configmaps/grpc-hygiene-ledger";
-/// When trouble ends, and when the run does.
-pub const CALM: Millis = 480_000;
-pub const END: Millis = 600_000;
+/// The workloads of whom some begin to offend at once.
+const NAMES: [&str; 20] =
+    ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"];
 
 pub type Shared = Arc<Mutex<World>>;
 type Event = Box<dyn FnOnce(&mut World) + Send>;
@@ -69,6 +69,13 @@ pub struct World {
     /// How long the watch of policies lags, milliseconds.
     pub watch_lag: Millis,
     pub orders: Vec<(usize, Order)>,
+    /// Until when the requests of a process do not arrive; whether all, or those about the lease.
+    pub cuts: [(Millis, bool); 2],
+    /// Writes that were about to be sent, and that were sent, but for those of the lease.
+    pub reached: u64,
+    pub writes: u64,
+    /// Which receiver took alerts, and when.
+    pub taken: Vec<(Millis, String)>,
     /// What occurred, and how often.
     pub counts: BTreeMap<String, u64>,
     /// What was seen that may never be.
@@ -93,9 +100,13 @@ impl World {
             cluster: Cluster::default(),
             weather: Weather::Fine,
             witness: Witness::default(),
-            calm: false,
+            calm: settings.calm == 0,
             watch_lag: settings.watch_lag,
             orders: vec![(0, Order::Start), (1, Order::Start)],
+            cuts: [(0, false); 2],
+            reached: 0,
+            writes: 0,
+            taken: Vec::new(),
             counts: BTreeMap::new(),
             broken: Vec::new(),
             trace: 0,
@@ -110,10 +121,7 @@ impl World {
     }
 
     fn build(&mut self) {
-        self.deploy(Workload::new("shop", "orders", 3, true, true));
-        self.deploy(Workload::new("shop", "users", 2, true, false));
-        self.deploy(Workload::new("shop", "search", 2, false, false));
-        self.deploy(Workload::new("bank", "ledgers", 3, true, true));
+        self.deploy_all();
         for namespace in ["shop", "bank"] {
             let path = format!("/api/v1/namespaces/{namespace}");
             self.server.put(&path, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {}}));
@@ -129,9 +137,38 @@ impl World {
         };
         self.server.put(LEDGER, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "data": data}));
         self.begin_cluster();
-        self.begin_weather();
-        self.after(5_000, Self::trouble);
-        self.after(CALM, Self::calm_down);
+        match self.settings.scene.clone() {
+            Scene::Trouble => {
+                self.begin_weather();
+                self.after(5_000, Self::trouble);
+                self.after(self.settings.calm, Self::calm_down);
+            }
+            Scene::Clocks { ahead } => {
+                for place in 0..2 {
+                    self.orders.insert(0, (place, Order::Skew(ahead)));
+                }
+            }
+            Scene::But(condition) => self.falsify(condition),
+            _ => {}
+        }
+    }
+
+    fn deploy_all(&mut self) {
+        if let Scene::Offenders { count } = self.settings.scene {
+            for (n, name) in NAMES.into_iter().enumerate() {
+                self.deploy(Workload::new("shop", name, 2, n < count, false));
+            }
+            return;
+        }
+        // What is to come to rest, and be struck hundreds of times, is smaller.
+        let trouble = self.settings.scene == Scene::Trouble;
+        let pods = if trouble { 3 } else { 2 };
+        self.deploy(Workload::new("shop", "orders", pods, true, true));
+        if !self.settings.scene.rests() {
+            self.deploy(Workload::new("shop", "users", 2, true, false));
+        }
+        self.deploy(Workload::new("shop", "search", 2, false, false));
+        self.deploy(Workload::new("bank", "ledgers", pods, true, true));
     }
 
     /// Plans something.
@@ -146,7 +183,7 @@ impl World {
 
     /// When something happens next.
     pub fn head(&self) -> Millis {
-        self.events.first_key_value().map_or(END, |((at, _), _)| *at)
+        self.events.first_key_value().map_or(self.settings.end, |((at, _), _)| *at)
     }
 
     /// Lets the next thing happen.
@@ -171,9 +208,11 @@ impl World {
     /// Something is sent by a process, whose clock may be ahead of the world's.
     pub fn send(&mut self, sent: Sent, answer: Answer) {
         self.look_at_sending(&sent);
+        let dies_at_answer = self.after_sending(&sent);
         let line = format!("{} {} {} {} {}", sent.at, sent.place, sent.role as u8, sent.method, sent.path);
         self.note(&line);
-        let journey = self.journey(&sent);
+        let mut journey = self.journey(&sent);
+        journey.fatal = dies_at_answer;
         let arrival = sent.at.max(self.now) + journey.there;
         if journey.fate == Fate::Lost {
             return self.lose(journey, arrival, answer);
@@ -206,7 +245,13 @@ impl World {
         let ahead = self.settings.dates[usize::from(journey.second_server)];
         let date = i64::try_from(self.now).expect("centuries") + ahead;
         // Its sender may be gone.
-        self.after(journey.back, move |_| drop(answer.send((date, reply))));
+        let place = sent.place;
+        self.after(journey.back, move |world| {
+            drop(answer.send((date, reply)));
+            if journey.fatal {
+                world.orders.push((place, Order::Kill));
+            }
+        });
     }
 
     /// How long an answer to a process takes which comes from elsewhere.
@@ -244,39 +289,6 @@ impl World {
         self.trace = self.trace.wrapping_add(Dice::new(0).roll() ^ self.dice_of(line, 0).roll());
         if self.settings.verbose {
             println!("{line}");
-        }
-    }
-
-    /// What happens to processes.
-    fn trouble(&mut self) {
-        if self.calm {
-            return;
-        }
-        let place = usize::try_from(self.dice.between(0, 2)).expect("two");
-        let order = match self.dice.below_thousand() {
-            // What a leader does that stood still is seen sooner where they do so all the time.
-            _ if self.settings.broken == Broken::Gate => Order::Stop(self.now + self.dice.between(11_000, 30_000)),
-            0..350 => Order::Kill,
-            350..450 => Order::Terminate,
-            450..800 => {
-                let longest = self.dice.pick(&[3_000, 12_000, 60_000]);
-                Order::Stop(self.now + self.dice.between(500, longest))
-            }
-            _ => Order::Skew(
-                self.dice.pick(&[0, 0, 1_000, -1_000, 4_000, -4_000, 20_000, -20_000, 3_600_000, -3_600_000]),
-            ),
-        };
-        self.orders.push((place, order));
-        let longest = if self.settings.broken == Broken::Gate { 20_000 } else { 60_000 };
-        let pause = self.dice.between(2_000, longest);
-        self.after(pause, Self::trouble);
-    }
-
-    fn calm_down(&mut self) {
-        self.calm = true;
-        self.weather = Weather::Fine;
-        for place in 0..2 {
-            self.orders.push((place, Order::Skew(0)));
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What people read back, and when it is written.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use super::*;
 use crate::{
     api::{ApprovalState, Mode},
-    decide::{Cleared, Confidence, Diagnosis, Growth, Restart, Subject, Target, approval::Asked},
+    decide::{Cleared, Confidence, Diagnosis, Growth, Restart, Subject, Target, Why, approval::Asked},
 };
 
 fn at(seconds: i64) -> Timestamp {

@@ -41,8 +41,11 @@ impl Alerts {
                 self.round(receiver, version).await;
                 pending::<()>().await;
             };
-            // A round that still tries when the next one is due is given up: the next one says all that it would.
+            // A round that still tries when the next one is due is given up: the next one says all that it would. The round
+            // is looked at first, so that what it has in hand is noted before it may be given up, and so that the order
+            // does not depend on chance.
             tokio::select! {
+                biased;
                 () = round => {}
                 () = sleep(RESEND) => {}
                 _ = news.changed() => {}
