@@ -74,7 +74,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         acting: acting::client(acting_as(kube_config, namespace, args.act_as.as_deref()), &leadership)?,
         alerts: Alerts::new(&config).context("alertmanagers")?,
         namespace: namespace.clone(),
-        begun: Arc::default(),
+        settled: Arc::default(),
     };
     info!(version = env!("CARGO_PKG_VERSION"), identity, prometheus = %config.prometheus.address(), "started");
     pages.set_ready();

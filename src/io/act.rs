@@ -41,8 +41,8 @@ pub struct Hands {
     pub alerts: Alerts,
     /// The operator's own namespace, where the ledger is.
     pub namespace: String,
-    /// Whether the ledger was seen to stand, so that nobody looks again while nobody offends.
-    pub begun: Arc<AtomicBool>,
+    /// Whether the ledger was seen to stand with nothing open in it, so that nobody looks again while nobody offends.
+    pub settled: Arc<AtomicBool>,
 }
 
 impl Hands {
@@ -89,11 +89,11 @@ pub async fn settle(hands: &Hands, policy: &Policy, before: Option<&GrpcClientPo
         return;
     }
     let offends = before.is_some_and(|it| !it.offenders.is_empty());
-    if !offends && hands.begun.load(Ordering::Relaxed) {
+    if !offends && hands.settled.load(Ordering::Relaxed) {
         return;
     }
     match hands.book().settle().await {
-        Ok(()) => hands.begun.store(true, Ordering::Relaxed),
+        Ok(all) => hands.settled.store(all, Ordering::Relaxed),
         Err(because) => warn!(%because, "the ledger was not settled"),
     }
 }

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use grpc_hygiene::{
     decide::ledger::{Entry, Ledger, State, restarted_at},
-    io::{acting, ledger::Book},
+    io::{act, acting, ledger::Book},
 };
 use http::Method;
 use serde_json::json;
 
 use crate::{
     fake::{Answer, Fake, status},
-    world::{DEPLOYMENT, LEDGER, OWN, POD, as_leader, entry, ledger_of, now, shop, states, write_ledger},
+    world::{
+        DEPLOYMENT, LEDGER, OWN, POD, as_leader, entry, hands, ledger_of, now, policy, shop, states, write_ledger,
+    },
 };
 
 const OLD: Duration = Duration::from_secs(60);
@@ -19,7 +21,7 @@ const OLD: Duration = Duration::from_secs(60);
 async fn settle(fake: &Fake) {
     as_leader(async |leadership| {
         let (reading, acting) = (fake.reading(), fake.acting(&leadership));
-        Book { reading: &reading, acting: &acting, own: OWN }.settle().await.expect("a ledger");
+        Book { reading: &reading, acting: &acting, own: OWN }.settle().await.map(drop).expect("a ledger");
     })
     .await;
 }
@@ -168,4 +170,25 @@ async fn a_fenced_eviction_that_arrives_late_is_refused() {
     let error = fake.reading().request_text(request).await.expect_err("a refusal");
     assert!(acting::proves_nothing_happened(&error));
     assert!(fake.object(POD).is_some());
+}
+
+/// A new leader meets its predecessor's last restart while its answer may still be on its way, and nobody offends any more.
+#[tokio::test]
+async fn what_is_too_young_to_be_settled_is_looked_at_again_though_nobody_offends() {
+    let fake = shop();
+    let young = entry(&fake, POD, State::Pending, Duration::from_secs(5));
+    write_ledger(&fake, std::slice::from_ref(&young));
+    fake.remove(POD);
+    as_leader(async |leadership| {
+        let hands = hands(&fake, &leadership);
+        act::settle(&hands, &policy(), None).await;
+        assert_eq!(states(&fake).await, [State::Pending]);
+        write_ledger(&fake, &[Entry { at: young.at - OLD, ..young.clone() }]);
+        act::settle(&hands, &policy(), None).await;
+        assert_eq!(states(&fake).await, [State::Confirmed]);
+        fake.forget_log();
+        act::settle(&hands, &policy(), None).await;
+        assert_eq!(fake.lines(), [""; 0], "nothing is open, so nobody looks");
+    })
+    .await;
 }

@@ -165,7 +165,7 @@ pub fn hands(fake: &Fake, leadership: &Leadership) -> Hands {
         acting: fake.acting(leadership),
         alerts: Alerts::new(&config).expect("no receivers"),
         namespace: OWN.into(),
-        begun: Arc::default(),
+        settled: Arc::default(),
     }
 }
 

@@ -176,7 +176,7 @@ async fn process(sending: Sending, terminated: oneshot::Receiver<()>) -> Term<()
         acting,
         alerts: Alerts::sent_by(Posting(sending.clone()), &config),
         namespace: OWN.to_owned(),
-        begun: Arc::<AtomicBool>::default(),
+        settled: Arc::<AtomicBool>::default(),
     };
     let identity = format!("operator-{place}_uid-{place}");
     let parts = Parts {

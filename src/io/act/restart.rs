@@ -4,7 +4,7 @@
 //! The protocol is the one of the checked budget model: the debit is a compare-and-swap before the act, and an answer
 //! that is not definite settles nothing.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::future::{join_all, join3};
 use jiff::{SignedDuration, Timestamp};
@@ -209,7 +209,10 @@ impl Order<'_> {
             };
             Ok(ledger.pruned(at).debited(entry))
         };
-        self.hands.book().change(debited).await
+        let at = self.hands.book().change(debited).await;
+        // Whatever becomes of it, somebody looks after it.
+        self.hands.settled.store(false, Ordering::Relaxed);
+        at
     }
 
     /// By the API server's clock, too, the plan was made just now.

@@ -25,13 +25,13 @@ const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(20);
 
 impl Book<'_> {
     /// Begins the ledger where the ConfigMap is empty; else looks at the objects of pending entries that are too old to
-    /// be in flight, and settles what can be settled.
+    /// be in flight, and settles what can be settled. Says whether nothing is left open.
     ///
     /// # Errors
     /// There is no ledger that can be used.
-    pub async fn settle(&self) -> Result<(), Because> {
+    pub async fn settle(&self) -> Result<bool, Because> {
         let page = read(self.reading, self.own).await.map_err(|it| Because::Ledger { reason: it.to_string() })?;
-        let Some(ledger) = page.ledger else { return self.begin().await };
+        let Some(ledger) = page.ledger else { return self.begin().await.map(|()| true) };
         let mut facts: Vec<(Object, Evidence)> = Vec::new();
         for entry in ledger.pending().filter(|it| page.now.duration_since(it.at) >= IN_FLIGHT) {
             let evidence = self.evidence(entry).await;
@@ -39,14 +39,16 @@ impl Book<'_> {
             info!(namespace, kind, name, ?evidence, "pending restart");
             facts.push((entry.object.clone(), evidence));
         }
-        if facts.iter().all(|(_, it)| *it == Evidence::MayStillHappen) {
-            return Ok(());
+        let concluded = facts.iter().filter(|(_, it)| *it != Evidence::MayStillHappen).count();
+        let all = concluded == ledger.pending().count();
+        if concluded == 0 {
+            return Ok(all);
         }
         // Both kinds of evidence stay true, so it does not matter what else happened to the ledger meanwhile.
         let settled = self.change(|ledger, now| {
             Ok(facts.iter().fold(ledger.clone(), |it, (object, evidence)| it.settled(object, *evidence, now)))
         });
-        settled.await.map(drop)
+        settled.await.map(|_| all)
     }
 
     async fn evidence(&self, entry: &Entry) -> Evidence {
