@@ -86,8 +86,8 @@ impl ApiServer {
         match (method.as_str(), parts.as_slice()) {
             // A watch that nothing happens on.
             (_, _) if watched => Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>()).into_response(),
-            (_, [.., "leases"]) | (_, [.., "leases", _]) => self.lease(method, body),
-            ("GET", [.., "grpcclientpolicies"]) => list(vec![self.policy()]),
+            (_, [.., "leases"] | [.., "leases", _]) => self.lease(method, body),
+            ("GET", [.., "grpcclientpolicies"]) => list(&[self.policy()]),
             ("PATCH", [.., "grpcclientpolicies", "clients", "status"]) => {
                 let patch: Value = serde_json::from_slice(body).expect("a merge patch");
                 merge(&mut self.status.lock().expect("no panic"), &patch["status"]);
@@ -98,7 +98,7 @@ impl ApiServer {
             }
             ("GET", [.., "namespaces", "shop", "pods"]) => json_of(&self.page(parameters)),
             ("GET", [.., "replicasets", name]) => json_of(&replica_set(name)),
-            ("GET", [.., "clustergrpcclientpolicies" | "endpointslices" | "poddisruptionbudgets"]) => list(Vec::new()),
+            ("GET", [.., "clustergrpcclientpolicies" | "endpointslices" | "poddisruptionbudgets"]) => list(&[]),
             ("POST", [.., "events"]) => (StatusCode::CREATED, body.to_vec()).into_response(),
             (method, _) => {
                 self.unknown.lock().expect("no panic").insert(format!("{method} {path}"));
@@ -118,7 +118,7 @@ impl ApiServer {
             );
             *lease = Some(written);
         }
-        lease.as_ref().map_or_else(not_found, |it| json_of(it))
+        lease.as_ref().map_or_else(not_found, json_of)
     }
 }
 
@@ -129,9 +129,9 @@ pub fn routes(server: Arc<ApiServer>) -> Router {
         let parameters: Parameters = query.query_pairs().into_owned().collect();
         let mut counts = server.counts.lock().expect("no panic");
         if uri.path().contains("/leases") {
-            counts.leases += 1
+            counts.leases += 1;
         } else {
-            counts.others += 1
+            counts.others += 1;
         }
         drop(counts);
         let answer = server.answer(&method, uri.path(), &parameters, &body);
@@ -173,7 +173,7 @@ fn replica_set(name: &str) -> Value {
     })
 }
 
-fn list(items: Vec<Value>) -> Response {
+fn list(items: &[Value]) -> Response {
     json_of(&json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": items}))
 }
 
