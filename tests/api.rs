@@ -95,7 +95,7 @@ fn refusals() -> Vec<(Value, &'static str, &'static str)> {
             "spec.selector.matchExpressions",
             "operator must be In or NotIn with values",
         ),
-        (all(json!({"mode": "Enforced"})), "spec.mode", "supported values: \"DryRun\", \"Enforce\""),
+        (all(json!({"mode": "Enforced"})), "spec.mode", "supported values: \"DryRun\", \"Auto\", \"Enforce\""),
         (json!({"allPods": "yes"}), "spec.allPods", "must be of type boolean"),
         (all(json!({"suspend": "no"})), "spec.suspend", "must be of type boolean"),
         (all(json!({"interval": "1s"})), "spec.interval", "must be between 5s and 1h"),
