@@ -7,7 +7,7 @@ SEEDS ?= 1000
 POINTS ?=
 CLUSTER_DIR ?= $(CURDIR)/.cluster
 FUZZ_SECONDS ?= 30
-FUZZ_TARGETS ?= answer ledger notation policy profile query replay words
+FUZZ_TARGETS ?= alert answer ledger notation policy profile query replay words
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
