@@ -11,6 +11,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use reqwest::{Client, StatusCode, header};
 use serde::Serialize;
 
@@ -130,11 +131,12 @@ impl Letterhead {
             told("approval", approval.clone().unwrap_or_default()),
             told("restarts", restarts.clone().unwrap_or_default()),
         ];
-        let ends_at = ends_at.as_ref().map_or_else(|| still_fires(now), |it| it.0.max(starts_at.0));
+        let starts_at = begun(starts_at, now);
+        let ends_at = ends_at.as_ref().map_or_else(|| still_fires(now), |it| it.0.max(starts_at));
         Alert {
             labels: labels.into_iter().chain(cluster).collect(),
             annotations: annotations.into_iter().chain(evidence.into_iter().flatten()).collect(),
-            starts_at: time(starts_at.0),
+            starts_at: time(starts_at),
             ends_at: time(ends_at),
         }
     }
@@ -153,6 +155,12 @@ impl Mail {
     pub(super) fn batches(&self) -> &[Vec<u8>] {
         &self.batches
     }
+}
+
+/// When it began. A record of the future (a clock that was set back since, or an edited status) begins now: Alertmanager
+/// refuses what ends before it begins.
+pub(super) fn begun(at: &Time, now: Timestamp) -> Timestamp {
+    at.0.min(now)
 }
 
 /// When an alert ends that nobody repeats.
@@ -243,7 +251,6 @@ impl From<HttpError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::{Value, json};
 
     use super::*;
@@ -321,6 +328,15 @@ mod tests {
     fn a_resolved_alert_ends_when_it_ended_and_never_before_it_began() {
         assert_eq!(sent(record(Some(30)), 600)["endsAt"], "2027-01-15T08:00:30.000Z");
         assert_eq!(sent(record(Some(-30)), 600)["endsAt"], "2027-01-15T08:00:00.000Z");
+    }
+
+    #[test]
+    fn an_alert_of_the_future_begins_now() {
+        let alert = sent(AlertRecord { starts_at: Time(at(9_000)), ..record(None) }, 60);
+        assert_eq!(
+            (&alert["startsAt"], &alert["endsAt"]),
+            (&json!("2027-01-15T08:01:00.000Z"), &json!("2027-01-15T08:05:00.000Z"))
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use jiff::Timestamp;
 
 use super::{
-    alertmanager::{Alert, Letterhead, still_fires, time},
+    alertmanager::{Alert, Letterhead, begun, still_fires, time},
     board::Posters,
 };
 use crate::{
@@ -23,26 +23,26 @@ impl Letterhead {
         let firing = posters.summary.iter().map(|(it, members)| Alert {
             annotations: self.of_many(members),
             ends_at: time(still_fires(now)),
-            ..self.blank(it)
+            ..self.blank(it, now)
         });
         let over = posters.over.iter().map(|(it, ended)| Alert {
             annotations: BTreeMap::from([(
                 "summary",
                 "Not so many gRPC clients break their policies any more".to_owned(),
             )]),
-            ends_at: time((*ended).max(it.since.0)),
-            ..self.blank(it)
+            ends_at: time((*ended).max(begun(&it.since, now))),
+            ..self.blank(it, now)
         });
         firing.chain(over).collect()
     }
 
-    fn blank(&self, summary: &CollapsedAlert) -> Alert {
+    fn blank(&self, summary: &CollapsedAlert, now: Timestamp) -> Alert {
         let cluster = self.cluster.iter().map(|it| ("cluster", it.clone()));
         let labels = [("alertname", "GrpcClientHygieneMany".to_owned()), ("severity", summary.severity.clone())];
         Alert {
             labels: labels.into_iter().chain(cluster).collect(),
             annotations: BTreeMap::new(),
-            starts_at: time(summary.since.0),
+            starts_at: time(begun(&summary.since, now)),
             ends_at: String::new(),
         }
     }
