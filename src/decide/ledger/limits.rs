@@ -225,7 +225,7 @@ impl Ledger {
     fn is_old_enough(&self, limits: &Limits, now: Timestamp) -> Result<(), Refusal> {
         let longest = limits.cooldown.max(limits.rates.namespace.window).max(limits.rates.cluster.window);
         let until = after(self.since, longest + SKEW);
-        if now < until { Err(Refusal::NewLedger { until }) } else { Ok(()) }
+        if within(self.since, now, longest + SKEW) { Err(Refusal::NewLedger { until }) } else { Ok(()) }
     }
 
     fn at_once(&self, wish: &Wish, limits: &Limits, now: Timestamp) -> Result<(), Refusal> {
@@ -240,9 +240,8 @@ fn of_the_workload(own: &[&Entry], limits: &Limits, now: Timestamp) -> Result<()
         return Err(Refusal::Unsettled);
     }
     if let Some(last) = own.iter().map(|it| it.at).max() {
-        let until = after(last, limits.cooldown + SKEW);
-        if now < until {
-            return Err(Refusal::Cooldown { until });
+        if within(last, now, limits.cooldown + SKEW) {
+            return Err(Refusal::Cooldown { until: after(last, limits.cooldown + SKEW) });
         }
     }
     let restarts = number(own.iter().filter(|it| within(it.at, now, DAY + SKEW)).count());
@@ -262,7 +261,8 @@ fn debt(own: &[&Entry], wish: &Wish, first: Duration, now: Timestamp) -> Result<
     };
     let back_off = first.saturating_mul(1 << doublings.min(6)).min(DAY);
     let until = after(last, back_off + SKEW);
-    if now < until { Err(Refusal::Debt { restarts: number(same.len()), until }) } else { Ok(()) }
+    let owes = within(last, now, back_off + SKEW);
+    if owes { Err(Refusal::Debt { restarts: number(same.len()), until }) } else { Ok(()) }
 }
 
 /// How many of these fall into the window, and when there will be room again, if they are too many. What is pending

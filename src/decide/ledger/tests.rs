@@ -79,6 +79,14 @@ fn an_unsettled_restart_forbids_the_next_one_however_old_it_is() {
 }
 
 #[test]
+fn a_cooldown_that_no_date_can_end_still_holds() {
+    let last = Entry { state: State::Confirmed, ..entry("orders", "a", Timestamp::MAX) };
+    let ledger = Ledger { entries: vec![last], ..old() };
+    let refused = refusal(&ledger, &wish("orders"), &limits(), Timestamp::MAX);
+    assert!(matches!(refused, Refusal::Cooldown { .. }), "{refused:?}");
+}
+
+#[test]
 fn the_cooldown_counts_from_the_latest_time_at_which_it_may_have_happened() {
     let debit = entry("orders", "a", at(0));
     let ledger = old().debited(debit.clone()).settled(&debit.object, Evidence::Happened, at(5));
