@@ -239,10 +239,9 @@ fn of_the_workload(own: &[&Entry], limits: &Limits, now: Timestamp) -> Result<()
     if own.iter().any(|it| it.state == State::Pending) {
         return Err(Refusal::Unsettled);
     }
-    if let Some(last) = own.iter().map(|it| it.at).max() {
-        if within(last, now, limits.cooldown + SKEW) {
-            return Err(Refusal::Cooldown { until: after(last, limits.cooldown + SKEW) });
-        }
+    let cooldown = limits.cooldown + SKEW;
+    if let Some(last) = own.iter().map(|it| it.at).max().filter(|it| within(*it, now, cooldown)) {
+        return Err(Refusal::Cooldown { until: after(last, cooldown) });
     }
     let restarts = number(own.iter().filter(|it| within(it.at, now, DAY + SKEW)).count());
     if restarts >= limits.max_per_day { Err(Refusal::DailyLimit { restarts }) } else { Ok(()) }
