@@ -220,8 +220,9 @@ async fn evaluate<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Acti
         return Ok(Action::await_change());
     }
     let (now, started) = (Timestamp::now(), Instant::now());
-    let policy = autonomy::entrusted(policy, &fingerprint(resource), before, now);
-    let result = match judge(resource, &policy, exceeded, before, ctx, now).await {
+    let fingerprint = fingerprint(resource);
+    let policy = autonomy::entrusted(policy, &fingerprint, before, now);
+    let result = match judge(resource, &policy, &fingerprint, exceeded, before, ctx, now).await {
         Ok(judged) => {
             finish(resource, &policy, before, &judged, ctx).await?;
             "success"
@@ -266,6 +267,7 @@ struct Judged {
 async fn judge<K: PolicyResource>(
     resource: &K,
     policy: &Policy,
+    fingerprint: &str,
     exceeded: Vec<&'static str>,
     before: Option<&GrpcClientPolicyStatus>,
     ctx: &Context,
@@ -296,8 +298,7 @@ async fn judge<K: PolicyResource>(
     let profiles = profiles::remembered(&history, &plan, now);
     let outcomes = carry_out(ctx, policy, &plan, now).await;
     plan.alerts = ctx.hands.alerts.noted(&plan.policy, plan.alerts);
-    let (fingerprint, restarts) = (fingerprint(resource), history.restarts.as_slice());
-    let seen = Seen { policy, findings: &findings, plan: &plan, restarts, fingerprint: &fingerprint, now };
+    let seen = Seen { policy, findings: &findings, plan: &plan, restarts: &history.restarts, fingerprint, now };
     let autonomy = autonomy::after(before.and_then(|it| it.autonomy.as_ref()), &seen);
     // With nobody to look at, no query was sent; a wrong address is to be seen before the first pod comes.
     let unreachable = if findings.is_empty() { ctx.prometheus.probe().await.err() } else { None };

@@ -155,10 +155,7 @@ impl Asked {
     /// One was not, by name.
     pub fn given(&self) -> Result<Option<Timestamp>, Because> {
         let own = self.own.as_ref().map(Approval::given).transpose()?;
-        let others = self.others.iter().map(|it| {
-            let object = |because| Because::Overlap { policy: it.policy.clone(), because: Box::new(because) };
-            it.given().map_err(object)
-        });
+        let others = self.others.iter().map(|it| it.given().map_err(|because| because.by(&it.policy)));
         others.chain(own.map(Ok)).try_fold(None, |first: Option<Timestamp>, until| {
             let until = until?;
             Ok(Some(first.map_or(until, |it| it.min(until))))
@@ -236,8 +233,7 @@ fn last(ledger: &Ledger, workload: &Workload) -> Option<String> {
 }
 
 fn of<'a>(ledger: &'a Ledger, workload: &'a Workload) -> impl Iterator<Item = &'a Entry> {
-    let reference = workload.reference();
-    ledger.entries.iter().filter(move |it| it.namespace == workload.namespace && it.workload == reference)
+    ledger.entries.iter().filter(|it| workload.is(&it.namespace, &it.workload))
 }
 
 /// Names what stays the same while nothing new is found: of the figures none, and not which of the workload's pods it is.

@@ -10,6 +10,7 @@ use crate::{
         Because, Budget, Case, Decision, Evidence, History, Remediation, Target,
         effect::{about, bytes, gave_back},
         ledger::{Entry, Refusal, State},
+        observation::may_be_same_revision,
         stats::median,
     },
 };
@@ -60,19 +61,15 @@ fn stays(case: &Case) -> bool {
 
 /// Those of the workload's revision that happened, the oldest first. A revision that nobody knows is taken for the same.
 fn restarts<'a>(entries: &'a [Entry], target: &Target) -> Vec<&'a Entry> {
-    let same = |it: &Entry| it.revision.is_none() || target.revision.is_none() || it.revision == target.revision;
-    let is_of = |it: &Entry| {
-        target.workload.as_ref().is_some_and(|of| it.namespace == of.namespace && it.workload == of.reference())
-    };
+    let same = |it: &Entry| may_be_same_revision(it.revision.as_ref(), target.revision.as_ref());
+    let is_of = |it: &Entry| target.workload.as_ref().is_some_and(|of| of.is(&it.namespace, &it.workload));
     entries.iter().filter(|it| it.state == State::Confirmed && is_of(it) && same(it)).collect()
 }
 
 fn is_about(record: &RestartRecord, target: &Target) -> bool {
-    let same = record.revision.is_none() || target.revision.is_none() || record.revision == target.revision;
-    let of = target.workload.as_ref();
-    of.is_some_and(|it| record.namespace == it.namespace && record.workload == it.reference())
+    target.workload.as_ref().is_some_and(|of| of.is(&record.namespace, &record.workload))
         && record.container == target.subject.container
-        && same
+        && may_be_same_revision(record.revision.as_ref(), target.revision.as_ref())
 }
 
 /// How long each lasted and what it gave back, as far as it is known.

@@ -15,6 +15,7 @@ use crate::{
     decide::{
         Budget, Finding, History, Verdict, Why,
         ledger::{Entry, State},
+        observation::may_be_same_revision,
         status::figures,
     },
 };
@@ -94,13 +95,11 @@ fn look_after(record: &mut RestartRecord, findings: &[Finding], history: &Histor
     let restarted = record.at.0.as_duration().as_secs_f64();
     let is_kin = |it: &&Finding| {
         let workload = it.target.workload.as_ref();
-        workload.is_some_and(|it| it.namespace == record.namespace && it.reference() == record.workload)
+        workload.is_some_and(|it| it.is(&record.namespace, &record.workload))
             && it.target.subject.container == record.container
     };
     let kin: Vec<&Finding> = findings.iter().filter(is_kin).collect();
-    let same = |it: &&&Finding| {
-        it.target.revision.is_none() || record.revision.is_none() || it.target.revision == record.revision
-    };
+    let same = |it: &&&Finding| may_be_same_revision(it.target.revision.as_ref(), record.revision.as_ref());
     let began = |it: &Finding| it.target.started.filter(|it| *it >= restarted - BEFORE);
     let started = |it: &&&Finding| began(it).unwrap_or(f64::INFINITY);
     let replaced = kin.iter().filter(same).filter(|it| began(it).is_some());

@@ -59,6 +59,18 @@ impl Workload {
     pub fn reference(&self) -> WorkloadRef {
         WorkloadRef { kind: self.kind.clone(), name: self.name.clone() }
     }
+
+    /// Whether this is the workload that a record is about.
+    #[must_use]
+    pub fn is(&self, namespace: &str, reference: &WorkloadRef) -> bool {
+        self.namespace == namespace && self.kind == reference.kind && self.name == reference.name
+    }
+}
+
+/// Whether two revisions may be the same: one that is not known is taken for any other.
+#[must_use]
+pub fn may_be_same_revision(a: Option<&String>, b: Option<&String>) -> bool {
+    a.zip(b).is_none_or(|(a, b)| a == b)
 }
 
 /// What is known about a subject besides its series. The default is to know nothing.

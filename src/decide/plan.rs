@@ -141,8 +141,8 @@ pub struct Cleared {
     pub workloads: Vec<Workload>,
 }
 
-/// All that is to happen, and all that is not.
-#[derive(Clone, Debug, PartialEq)]
+/// All that is to happen, and all that is not. The default is a dry run that nothing follows from.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// The policy, `namespace/name` or `name`.
     pub policy: String,

@@ -4,7 +4,8 @@
 //! is used. It knows no host by name but `localhost`.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -66,8 +67,47 @@ pub fn of_another_host(address: IpAddr) -> Result<(), Refused> {
 /// name that leads there does not.
 #[must_use]
 pub fn rule(host: &str) -> fn(IpAddr) -> Result<(), Refused> {
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
-    if literal || host.trim_end_matches('.').eq_ignore_ascii_case("localhost") { of_a_service } else { of_another_host }
+    if literal(host).is_some() || host.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
+        of_a_service
+    } else {
+        of_another_host
+    }
+}
+
+/// The address that stands where a name would, in brackets or not.
+#[must_use]
+pub fn literal(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// Why a host has no address that may be talked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Unresolved {
+    /// The system's resolver fails.
+    #[error(transparent)]
+    Unknown(#[from] io::Error),
+    /// Every address that it has is refused.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// The addresses of an endpoint's host that may be talked to.
+///
+/// # Errors
+/// See [`Unresolved`].
+pub async fn lookup(host: &str, port: u16) -> Result<Vec<SocketAddr>, Unresolved> {
+    let allowed = rule(host);
+    let (mut kept, mut refused) = (Vec::new(), None);
+    for address in tokio::net::lookup_host(format!("{host}:{port}")).await? {
+        match allowed(address.ip()) {
+            Ok(()) => kept.push(address),
+            Err(why) => refused = refused.or(Some(why)),
+        }
+    }
+    match refused {
+        Some(why) if kept.is_empty() => Err(why.into()),
+        _ => Ok(kept),
+    }
 }
 
 /// The IPv4 address that an IPv6 address leads to: mapped (RFC 4291), compatible (the same, deprecated), NAT64 (RFC
@@ -96,15 +136,8 @@ impl Resolver {
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let host = name.as_str();
-            let found: Vec<_> = tokio::net::lookup_host((host, 0)).await?.collect();
-            let allowed = rule(host);
-            let refused = found.iter().find_map(|it| allowed(it.ip()).err());
-            let kept: Vec<_> = found.into_iter().filter(|it| allowed(it.ip()).is_ok()).collect();
-            match refused {
-                Some(refused) if kept.is_empty() => Err(refused.into()),
-                _ => Ok(Box::new(kept.into_iter()) as Addrs),
-            }
+            let found = lookup(name.as_str(), 0).await?;
+            Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
 }

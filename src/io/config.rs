@@ -9,7 +9,6 @@ mod limits;
 
 use std::{
     collections::BTreeSet,
-    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -260,18 +259,14 @@ fn address(field: &str, text: &str, example: &str) -> Result<Url, ConfigError> {
             "holds a user name or a password: use basicAuth or bearerTokenFile, which read them from a Secret",
         ));
     }
-    if let Some(address) = literal(&url) {
+    // What is a name is looked at when it is resolved.
+    if let Some(address) = url.host_str().and_then(addresses::literal) {
         addresses::of_a_service(address).map_err(|refused| wrong(field, refused.to_string()))?;
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(problem("holds a query or a fragment (? or #): write the address up to the path"));
     }
     Ok(url)
-}
-
-/// The address that stands where a name would. What is a name is looked at when it is resolved.
-fn literal(url: &Url) -> Option<IpAddr> {
-    url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 fn duration(

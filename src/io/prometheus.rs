@@ -241,26 +241,13 @@ impl Line for Http {
             // A server that does not know how to choose by name sends them all.
             let chosen = names.iter().map(|it| ("rule_name[]", it.as_str()));
             let query: Vec<(&str, &str)> = [("type", "alert")].into_iter().chain(chosen).collect();
-            let mut request = self.client.inner().get(self.endpoint.join("api/v1/rules")).query(&query);
-            let sent = self.authorization().await?;
-            if let Some(value) = &sent {
-                request = request.header(header::AUTHORIZATION, value);
-            }
-            let response = request.send().await.map_err(|error| no_reply(&self.endpoint, &error))?;
-            self.body(response, MAX_RULES_BODY, sent.as_ref()).await
+            self.get("api/v1/rules", &query, MAX_RULES_BODY).await
         };
         rules.boxed()
     }
 
     fn build_info(&self) -> BoxFuture<'_, Option<Vec<u8>>> {
-        let info = async {
-            let mut request = self.client.inner().get(self.endpoint.join("api/v1/status/buildinfo"));
-            let sent = self.authorization().await.ok()?;
-            if let Some(value) = &sent {
-                request = request.header(header::AUTHORIZATION, value);
-            }
-            self.body(request.send().await.ok()?, MAX_SMALL_BODY, sent.as_ref()).await.ok()
-        };
+        let info = async { self.get("api/v1/status/buildinfo", &[], MAX_SMALL_BODY).await.ok() };
         info.boxed()
     }
 }
@@ -280,6 +267,16 @@ impl Http {
         }
         let response = query.post_raw().await.map_err(|error| no_reply(&self.endpoint, &error))?;
         self.body(response, MAX_BODY, sent.as_ref()).await
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, &str)], limit: usize) -> Result<Vec<u8>, QueryFailure> {
+        let mut request = self.client.inner().get(self.endpoint.join(path)).query(query);
+        let sent = self.authorization().await?;
+        if let Some(value) = &sent {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let response = request.send().await.map_err(|error| no_reply(&self.endpoint, &error))?;
+        self.body(response, limit, sent.as_ref()).await
     }
 
     /// The body of a success; a failure is told by its status and by what the API says in its body. Neither repeats the

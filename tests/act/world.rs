@@ -5,8 +5,8 @@ use std::{future::pending, sync::Arc, time::Duration};
 use grpc_hygiene::{
     api::{GrpcClientPolicySpec, Mode, Stage},
     decide::{
-        Case, Cleared, Confidence, Decision, Diagnosis, Evidence, Growth, Others, Outcome, Plan, Policy, Remediation,
-        Restart, Rung, Subject, Target, Workload,
+        Case, Confidence, Decision, Diagnosis, Evidence, Growth, Outcome, Plan, Policy, Remediation, Restart, Rung,
+        Subject, Target, Workload,
         ledger::{Entry, Ledger, Limits, Object, Rates, State},
     },
     decide::{Strength, approval::Asked, looks::Looks},
@@ -136,15 +136,9 @@ pub fn plan(cases: Vec<Case>) -> Plan {
         mode: Mode::Enforce,
         stage: Stage::Restart,
         cases,
-        cleared: Cleared::default(),
-        annotated: Vec::new(),
-        alerts: Vec::new(),
         limits: Some(limits()),
         generation: Some(1),
-        storm: None,
-        exceeded: Vec::new(),
-        overlaps: Vec::new(),
-        others: Others::default(),
+        ..Plan::default()
     }
 }
 

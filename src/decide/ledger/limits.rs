@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 use jiff::Timestamp;
 
 use super::{DAY, Entry, Ledger, State, number, signed, within};
-use crate::api::WorkloadRef;
+use crate::{api::WorkloadRef, decide::observation::may_be_same_revision};
 
 /// Two clocks of the control plane may differ by so much.
 const SKEW: Duration = Duration::from_secs(5);
@@ -250,7 +250,7 @@ fn of_the_workload(own: &[&Entry], limits: &Limits, now: Timestamp) -> Result<()
 /// A revision that leaks again when all its replicas have been restarted is not cured by restarting: each further round
 /// waits twice as long, at most a day.
 fn debt(own: &[&Entry], wish: &Wish, first: Duration, now: Timestamp) -> Result<(), Refusal> {
-    let same = |it: &&Entry| it.revision.is_none() || wish.revision.is_none() || it.revision == wish.revision;
+    let same = |it: &&Entry| may_be_same_revision(it.revision.as_ref(), wish.revision.as_ref());
     let same: Vec<&Entry> = own.iter().copied().filter(same).collect();
     let replicas = wish.replicas.max(1);
     let restarted = |it: &&Entry| if it.object.kind == "Pod" { 1 } else { replicas };

@@ -43,9 +43,7 @@ impl Others {
     }
 
     fn of_rivals(&self, case: &Case, asked: impl Fn(&RestartRule) -> Result<(), Because>) -> Result<(), Because> {
-        self.rivals.iter().filter(|it| it.selects(&case.target.subject)).try_for_each(|it| {
-            asked(&it.rule)
-                .map_err(|because| Because::Overlap { policy: it.policy.clone(), because: Box::new(because) })
-        })
+        let mut rivals = self.rivals.iter().filter(|it| it.selects(&case.target.subject));
+        rivals.try_for_each(|it| asked(&it.rule).map_err(|because| because.by(&it.policy)))
     }
 }

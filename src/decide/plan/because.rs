@@ -345,6 +345,14 @@ fn outside(f: &mut fmt::Formatter<'_>, opens: Option<Timestamp>, in_time: bool) 
     if in_time { Ok(()) } else { f.write_str(", and memory is forecast to run out before that: the alert stands") }
 }
 
+impl Because {
+    /// The same, as another policy says it that may restart the same pod.
+    #[must_use]
+    pub fn by(self, policy: &str) -> Self {
+        Self::Overlap { policy: policy.to_owned(), because: Box::new(self) }
+    }
+}
+
 impl From<Refusal> for Because {
     fn from(refusal: Refusal) -> Self {
         Self::Budget(refusal)

@@ -149,8 +149,6 @@ pub(super) fn cleared(cases: &[Case], findings: &[Finding], history: &History) -
 
 /// Whether a workload has an offender or somebody who could not be judged.
 fn in_doubt(marked: &AnnotatedWorkload, cases: &[Case], findings: &[Finding]) -> bool {
-    let is_of = |target: &Target| {
-        target.workload.as_ref().is_some_and(|it| it.namespace == marked.namespace && it.reference() == marked.workload)
-    };
+    let is_of = |target: &Target| target.workload.as_ref().is_some_and(|it| it.is(&marked.namespace, &marked.workload));
     cases.iter().any(|it| is_of(&it.target)) || findings.iter().any(|it| is_of(&it.target) && is_unjudged(it))
 }

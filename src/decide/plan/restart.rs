@@ -60,8 +60,7 @@ pub(super) fn decide(means: &Means<'_>, rule: &RestartRule, case: &Case) -> Resu
     about_the_time(&rule.windows, case, now)?;
     budget?;
     for rival in history.rivals.iter().filter(|it| it.selects(&case.target.subject)) {
-        let object = |because| Because::Overlap { policy: rival.policy.clone(), because: Box::new(because) };
-        also_by(means, &rival.rule, case, workload, how, state).map_err(object)?;
+        also_by(means, &rival.rule, case, workload, how, state).map_err(|because| because.by(&rival.policy))?;
     }
     // Last, so that nobody is asked for a profile while something else forbids the restart.
     profiles::suffices(policy, rule, case, history)?;
@@ -77,8 +76,8 @@ fn alerts_are_quiet(means: &Means<'_>, rule: &RestartRule, target: &Target) -> R
     quiet(&history.guard.stand_down, None)?;
     quiet(&rule.stand_down, stand_down::namespace_of(&history.policy))?;
     history.rivals.iter().filter(|it| it.selects(&target.subject)).try_for_each(|it| {
-        let object = |because| Because::Overlap { policy: it.policy.clone(), because: Box::new(because) };
-        quiet(&it.rule.stand_down, stand_down::namespace_of(&it.policy)).map_err(object)
+        let own = quiet(&it.rule.stand_down, stand_down::namespace_of(&it.policy));
+        own.map_err(|because| because.by(&it.policy))
     })
 }
 

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::*;
 use crate::{
     api::{ApprovalState, Mode},
-    decide::{Cleared, Confidence, Diagnosis, Growth, Restart, Subject, Target, Why, approval::Asked},
+    decide::{Confidence, Diagnosis, Growth, Restart, Subject, Target, Why, approval::Asked},
 };
 
 fn at(seconds: i64) -> Timestamp {
@@ -40,21 +40,7 @@ fn growth(message: &str) -> Growth {
 }
 
 fn plan(mode: Mode, cases: Vec<Case>) -> Plan {
-    Plan {
-        policy: "shop/clients".into(),
-        mode,
-        stage: Stage::at_first(mode),
-        cases,
-        cleared: Cleared::default(),
-        annotated: vec![],
-        alerts: vec![],
-        limits: None,
-        storm: None,
-        exceeded: vec![],
-        overlaps: vec![],
-        others: crate::decide::Others::default(),
-        generation: None,
-    }
+    Plan { policy: "shop/clients".into(), mode, stage: Stage::at_first(mode), cases, ..Plan::default() }
 }
 
 fn case(pod: &str, message: &str, decision: Decision) -> Case {

@@ -19,7 +19,7 @@ use crate::{
     api::AlertRecord,
     decide::{Diagnosis, profiles},
     io::{
-        addresses,
+        addresses::{self, Unresolved},
         http::{self, Endpoint, HttpError, root_cause},
         notify::board::Posters,
     },
@@ -193,17 +193,13 @@ impl Courier for Http {
 
 async fn addresses(endpoint: &Endpoint) -> Result<BTreeSet<SocketAddr>, String> {
     let url = &endpoint.url;
-    let name = format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
-    let found =
-        tokio::net::lookup_host(&name).await.map_err(|error| format!("cannot be resolved: {}", root_cause(&error)))?;
-    let allowed = addresses::rule(url.host_str().unwrap_or_default());
-    let (found, refused): (Vec<_>, Vec<_>) = found.map(|it| allowed(it.ip()).map(|()| it)).partition(Result::is_ok);
-    let found: BTreeSet<SocketAddr> = found.into_iter().flatten().collect();
-    match refused.into_iter().find_map(Result::err) {
-        Some(refused) if found.is_empty() => Err(refused.to_string()),
-        None if found.is_empty() => Err("has no address".to_owned()),
-        _ => Ok(found),
-    }
+    let found = addresses::lookup(url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80)).await;
+    let found: BTreeSet<SocketAddr> = match found {
+        Ok(found) => found.into_iter().collect(),
+        Err(Unresolved::Unknown(error)) => return Err(format!("cannot be resolved: {}", root_cause(&error))),
+        Err(Unresolved::Refused(refused)) => return Err(refused.to_string()),
+    };
+    if found.is_empty() { Err("has no address".to_owned()) } else { Ok(found) }
 }
 
 /// One client carries the whole mail, and one connection where the receiver keeps it open.

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::{
         api::{ApprovalStatus, Figures, Mode, RemediationStatus},
-        decide::{Cleared, Evidence, Target},
+        decide::{Evidence, Target},
     };
 
     fn offender(diagnosis: &str, restart: Option<RemediationState>) -> Offender {
@@ -260,21 +260,7 @@ mod tests {
     }
 
     fn plan(mode: Mode) -> Plan {
-        Plan {
-            policy: "shop/clients".into(),
-            mode,
-            stage: Stage::at_first(mode),
-            cases: vec![],
-            cleared: Cleared::default(),
-            annotated: vec![],
-            alerts: vec![],
-            limits: None,
-            storm: None,
-            exceeded: vec![],
-            overlaps: vec![],
-            others: crate::decide::Others::default(),
-            generation: None,
-        }
+        Plan { policy: "shop/clients".into(), mode, stage: Stage::at_first(mode), ..Plan::default() }
     }
 
     fn healthy() -> Finding {
