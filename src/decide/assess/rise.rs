@@ -245,10 +245,15 @@ fn rise(
     };
     let (low, high) = ends(&y);
     let beyond_load = high - low;
-    if beyond_load - load.map_or(0.0, |it| pool_growth(start, it)) < need.of(start) {
+    if beyond_load < need.of(start) {
         return None;
     }
     let (z, caution) = (growth_z(&y)?, inflation.sqrt());
+    // A pool that follows the load may have grown as much; but where the load began with a standstill so does a leak.
+    if beyond_load - load.map_or(0.0, |it| pool_growth(start, it)) < need.of(start) {
+        *abstained |= z / caution >= *Z_OF_ALERTS.start();
+        return None;
+    }
     if z / caution < LEAST_Z {
         *abstained |= z >= *Z_OF_ALERTS.start();
         return None;

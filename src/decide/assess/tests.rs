@@ -150,6 +150,23 @@ fn a_client_that_dials_per_call_is_found_within_three_minutes_with_its_ratio_and
 }
 
 #[test]
+fn a_client_that_stood_still_for_a_moment_and_went_on_to_leak_is_not_cleared() {
+    // Load seems to rise where the moment is the window's first.
+    let going = |per_second: f64, since: f64, still: f64| {
+        move |age: f64| (per_second * (age - (age - since).clamp(0.0, still))).floor()
+    };
+    for (since, still) in (0..32).flat_map(|n| [10.0, 20.0, 40.0].map(|still| (590.0 + 5.0 * f64::from(n), still))) {
+        let container = container(900.0)
+            .with(Signal::OpenConnections, going(1.5, since, still))
+            .with(Signal::ConnectionsOpened, going(1.5, since, still))
+            .with(Signal::Calls, going(5.0, since, still))
+            .with(Signal::Memory, memory(1.5 * 72_000.0));
+        let verdict = container.judged().verdict;
+        assert!(!matches!(verdict, Verdict::Healthy), "{still} s at {since} s");
+    }
+}
+
+#[test]
 fn the_service_done_right_is_healthy() {
     let right = container(200.0)
         .with(Signal::OpenConnections, |_| 1.0)
