@@ -142,7 +142,7 @@ impl World {
             ));
         };
         let namespace = query.split("namespace=\"").nth(1)?.split('"').next()?;
-        self.asked(asker, namespace, at, now);
+        self.asked(asker, namespace, query, at, now);
         let at = at.as_second() - EPOCH;
         let mut series = String::new();
         let figure = what(query);

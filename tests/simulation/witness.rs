@@ -101,12 +101,13 @@ impl World {
         self.witness.skews[place].0
     }
 
-    /// A query about a namespace is asked.
-    pub fn asked(&mut self, asker: (usize, u64), namespace: &str, at: Timestamp, now: Millis) {
+    /// A query about a namespace is asked. One evaluation asks for all raw samples up to the same time; what is asked in
+    /// buckets belongs to it, though its time is rounded down.
+    pub fn asked(&mut self, asker: (usize, u64), namespace: &str, query: &str, at: Timestamp, now: Millis) {
         let life = self.witness.lives.entry(asker).or_default();
         let fresh = Evaluation { at, asked: now, bad: false };
         let evaluation = life.evaluations.entry(namespace.to_owned()).or_insert(fresh);
-        if at.duration_since(evaluation.at).abs().as_secs() > 4 {
+        if at != evaluation.at && !query.contains("_over_time(") {
             *evaluation = fresh;
         }
     }
@@ -153,6 +154,10 @@ impl World {
             let own = sent.path.ends_with("/status") || sent.path.contains("/events") || sent.role == Role::Election;
             if sent.method != Method::GET && !own {
                 self.violated(10, &format!("{} {} goes past the acting client", sent.method, sent.path));
+            }
+            let versioned = sent.body["metadata"]["resourceVersion"].is_string();
+            if sent.method == Method::PATCH && sent.path.ends_with("/status") && !versioned {
+                self.violated(10, &format!("{} may be written over another replica's", sent.path));
             }
             return;
         }
