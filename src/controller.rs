@@ -50,7 +50,7 @@ use crate::{
         prometheus::Prometheus,
         quiet::Quiet,
         recall::{alerting, recall},
-        report::{self, Address},
+        report::{self, Address, Stored, Unwritten},
     },
     metrics::Metrics,
     signals::Scope,
@@ -119,8 +119,8 @@ impl Context {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The status could not be written.
-    #[error("the status could not be written: {}", reason(.0))]
-    Report(#[source] kube::Error),
+    #[error("the status could not be written: {0}")]
+    Report(#[from] Unwritten),
 }
 
 /// Watches the policies of one kind and evaluates each at its interval, until `stop` completes or the future is
@@ -200,14 +200,14 @@ pub fn error_policy<K: PolicyResource>(resource: Arc<DeserializeGuard<K>>, error
 }
 
 async fn evaluate<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Action, Error> {
-    let before = fresh_status(resource, ctx).await?;
-    let before = before.as_ref();
+    let stored = fresh_status(resource, ctx).await?;
+    let before = stored.status.as_ref();
     let policy = match Policy::parse(resource.rules()) {
         Ok(policy) => policy,
         Err(invalid) => {
             warn!(%invalid, "the policy cannot work");
             ctx.rivals(&resource.key(), None);
-            write(ctx, resource, before, &Observed::Invalid(invalid.to_string())).await?;
+            write(ctx, resource, &stored, &Observed::Invalid(invalid.to_string())).await?;
             return Ok(Action::await_change());
         }
     };
@@ -216,7 +216,7 @@ async fn evaluate<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Acti
     if policy.suspend {
         ctx.hands.alerts.set(&resource.key(), Vec::new());
         ctx.forget(&resource.key());
-        write(ctx, resource, before, &Observed::Suspended).await?;
+        write(ctx, resource, &stored, &Observed::Suspended).await?;
         return Ok(Action::await_change());
     }
     let (now, started) = (Timestamp::now(), Instant::now());
@@ -224,17 +224,17 @@ async fn evaluate<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Acti
     let policy = autonomy::entrusted(policy, &fingerprint, before, now);
     let result = match judge(resource, &policy, &fingerprint, exceeded, before, ctx, now).await {
         Ok(judged) => {
-            finish(resource, &policy, before, &judged, ctx).await?;
+            finish(resource, &policy, &stored, &judged, ctx).await?;
             "success"
         }
         Err(ObserveError::Source(invalid)) => {
-            write(ctx, resource, before, &Observed::Invalid(invalid.to_string())).await?;
+            write(ctx, resource, &stored, &Observed::Invalid(invalid.to_string())).await?;
             "invalid"
         }
         Err(ObserveError::Api(error)) => {
             let reason = reason(&error);
             error!(reason, "the Kubernetes API failed");
-            write(ctx, resource, before, &Observed::ApiFailed(reason)).await?;
+            write(ctx, resource, &stored, &Observed::ApiFailed(reason)).await?;
             "error"
         }
     };
@@ -354,7 +354,7 @@ async fn see<K: PolicyResource>(
 async fn finish<K: PolicyResource>(
     resource: &K,
     policy: &Policy,
-    before: Option<&GrpcClientPolicyStatus>,
+    stored: &Stored,
     judged: &Judged,
     ctx: &Context,
 ) -> Result<(), Error> {
@@ -383,44 +383,47 @@ async fn finish<K: PolicyResource>(
         autonomy: autonomy.as_ref(),
         keepalive: &policy.keepalive,
     };
-    let after = write(ctx, resource, before, &observed).await?;
+    let (after, _) = write(ctx, resource, stored, &observed).await?;
     debug!(targets = findings.len(), violating = plan.cases.len(), "evaluated");
-    report::publish(&ctx.recorder, resource, before, &after, plan, findings, history).await;
+    report::publish(&ctx.recorder, resource, stored.status.as_ref(), &after, plan, findings, history).await;
     Ok(())
 }
 
 /// The status as the API server has it now: the watch's copy may be older than our own last write, and what stands
 /// there is our memory. At first sight a status is written at once, so that nobody takes silence for health.
-async fn fresh_status<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Option<GrpcClientPolicyStatus>, Error> {
+async fn fresh_status<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Stored, Error> {
     let address = Address::of::<K>(resource.meta());
-    let current = report::read_status(&ctx.client, &address).await.map_err(Error::Report)?;
-    if current.as_ref().is_some_and(|it| !it.conditions.is_empty()) {
+    let current = report::read_status(&ctx.client, &address).await.map_err(Unwritten::Api)?;
+    if current.status.as_ref().is_some_and(|it| !it.conditions.is_empty()) {
         return Ok(current);
     }
-    write(ctx, resource, current.as_ref(), &Observed::FirstSight).await.map(Some)
+    let (status, version) = write(ctx, resource, &current, &Observed::FirstSight).await?;
+    Ok(Stored { status: Some(status), version })
 }
 
+/// Writes what was observed, and returns the status and the version that it stands in.
 async fn write<K: PolicyResource>(
     ctx: &Context,
     resource: &K,
-    before: Option<&GrpcClientPolicyStatus>,
+    stored: &Stored,
     observed: &Observed<'_>,
-) -> Result<GrpcClientPolicyStatus, Error> {
+) -> Result<(GrpcClientPolicyStatus, Option<String>), Error> {
+    let before = stored.status.as_ref();
     let mut after = status(before, resource.meta().generation, observed, Timestamp::now());
     after.last_handled_reconcile_at = resource.annotations().get(annotations::REQUESTED_AT).cloned();
     let address = Address::of::<K>(resource.meta());
-    report::write_status(&ctx.client, &address, before, &after).await.map_err(Error::Report)?;
+    let version = report::write_status(&ctx.client, &address, stored, &after).await?;
     report::log_transitions(&resource.key(), before, &after);
-    Ok(after)
+    Ok((after, version))
 }
 
 /// A stored object that does not parse stops only itself, and says so.
 async fn unreadable<K: PolicyResource>(invalid: &InvalidObject, ctx: &Context) -> Result<Action, Error> {
     warn!(error = %invalid.error, "the stored policy cannot be read");
     let address = Address::of::<K>(&invalid.metadata);
-    let before = report::read_status(&ctx.client, &address).await.map_err(Error::Report)?;
+    let before = report::read_status(&ctx.client, &address).await.map_err(Unwritten::Api)?;
     let observed = Observed::Unreadable(invalid.error.clone());
-    let after = status(before.as_ref(), invalid.metadata.generation, &observed, Timestamp::now());
+    let after = status(before.status.as_ref(), invalid.metadata.generation, &observed, Timestamp::now());
     report::publish_unreadable::<K>(&ctx.recorder, invalid).await;
     if let Err(error) = report::write_conditions(&ctx.client, &address, &after).await {
         // Trying again would not help: only a person can mend the object.

@@ -8,7 +8,10 @@
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
-use grpc_hygiene::api::{ClusterGrpcClientPolicy, GrpcClientPolicy, custom_resources};
+use grpc_hygiene::{
+    api::{ClusterGrpcClientPolicy, GrpcClientPolicy, GrpcClientPolicyStatus, custom_resources},
+    io::report::{self, Address, Unwritten},
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, Config, Error, Resource,
@@ -369,4 +372,40 @@ async fn kubectl_apply_refuses_a_misspelt_field() {
     let output = output.expect("kubectl starts");
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && message.contains("unknown field \"spec.wndow\""), "{message}");
+}
+
+#[tokio::test]
+#[ignore = "needs a real API server: make test"]
+async fn a_status_is_written_over_what_people_changed_and_never_over_another_replicas() {
+    let client = server().await;
+    let api: Api<GrpcClientPolicy> = Api::namespaced(client.clone(), "default");
+    let policy: GrpcClientPolicy = serde_json::from_value(json!({
+        "apiVersion": "grpc-hygiene.io/v1alpha1", "kind": "GrpcClientPolicy", "metadata": {"name": "status"},
+        "spec": {"allPods": true},
+    }))
+    .expect("a policy");
+    let _ = api.delete("status", &DeleteParams::default()).await;
+    let policy = api.create(&PostParams::default(), &policy).await.expect("a policy");
+    let address = Address::of::<GrpcClientPolicy>(&policy.metadata);
+    let says = |seconds: i64| GrpcClientPolicyStatus { observed_generation: Some(seconds), ..Default::default() };
+    let read = || async { report::read_status(&client, &address).await.expect("a status") };
+
+    let before = read().await;
+    let labelled = json!({"metadata": {"labels": {"team": "shop"}}});
+    api.patch("status", &PatchParams::default(), &Patch::Merge(&labelled)).await.expect("a label");
+    let version =
+        report::write_status(&client, &address, &before, &says(1)).await.expect("people changed a label only");
+    let after = read().await;
+    assert_eq!((after.status.as_ref(), &after.version), (Some(&says(1)), &version));
+
+    // A leader that stood still since `before`, and since `after`, while others wrote.
+    let late = report::write_status(&client, &address, &before, &says(2)).await;
+    assert!(matches!(late, Err(Unwritten::Overtaken)), "{late:?}");
+    report::write_status(&client, &address, &after, &says(3)).await.expect("nobody else wrote");
+    let late = report::write_status(&client, &address, &after, &says(4)).await;
+    assert!(matches!(late, Err(Unwritten::Overtaken)), "{late:?}");
+    assert_eq!(read().await.status, Some(says(3)));
+    api.delete("status", &DeleteParams::default()).await.expect("deleted");
+    let gone = report::write_status(&client, &address, &after, &says(5)).await.expect("nobody is left to tell");
+    assert_eq!(gone, None);
 }

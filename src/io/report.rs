@@ -20,10 +20,13 @@ use tracing::{info, warn};
 use crate::{
     api::{GrpcClientPolicyStatus, PolicyResource, Stage, names},
     decide::{Finding, History, Plan, Standing, Workload, status::shortened, worth_writing},
+    io::acting::reason,
 };
 
 /// The longest note of an event, bytes; the API server refuses 1024 and more.
 const MAX_NOTE: usize = 1_000;
+/// How often a status is written anew because the policy was changed in between.
+const TRIES: usize = 3;
 
 /// Which policy a status belongs to, by name: the policy itself may be one that does not parse.
 #[derive(Clone, Debug)]
@@ -52,43 +55,82 @@ impl Address {
     }
 }
 
-/// The status as the API server has it now. `None` when there is none, or none that can be read.
+/// A status as the API server has it.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// The status. `None` when there is none, or none that can be read.
+    pub status: Option<GrpcClientPolicyStatus>,
+    /// The resource version of the policy that it stands in. `None` when the policy is gone.
+    pub version: Option<String>,
+}
+
+/// The status as the API server has it now.
 ///
 /// # Errors
 /// The API fails.
-pub async fn read_status(client: &Client, address: &Address) -> Result<Option<GrpcClientPolicyStatus>, kube::Error> {
-    let object = address.api(client).get_opt(&address.name).await?;
-    let status = object.and_then(|it| it.data.get("status").cloned());
-    Ok(status.and_then(|it| serde_json::from_value(it).ok()))
+pub async fn read_status(client: &Client, address: &Address) -> Result<Stored, kube::Error> {
+    let Some(object) = address.api(client).get_opt(&address.name).await? else { return Ok(Stored::default()) };
+    let status = object.data.get("status").cloned().and_then(|it| serde_json::from_value(it).ok());
+    Ok(Stored { status, version: object.metadata.resource_version })
 }
 
-/// Writes the status if it says something new, and says whether it did.
+/// Why a status was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum Unwritten {
+    /// The API refuses the write.
+    #[error("{}", reason(.0))]
+    Api(#[from] kube::Error),
+    /// Somebody else has written one since this evaluation read it: another replica leads. What it knows is newer.
+    #[error("another replica has written it since this evaluation began")]
+    Overtaken,
+}
+
+/// Writes the status if it says something new, and tells the version that stands then. A leader that stood still does not
+/// write over what its successor wrote; what people change meanwhile (labels, the spec) is no reason not to write.
 ///
 /// # Errors
-/// The API refuses the write.
+/// The API refuses the write, or somebody else wrote.
 pub async fn write_status(
     client: &Client,
     address: &Address,
-    old: Option<&GrpcClientPolicyStatus>,
+    old: &Stored,
     new: &GrpcClientPolicyStatus,
-) -> Result<bool, kube::Error> {
-    if !worth_writing(old, new) {
-        return Ok(false);
+) -> Result<Option<String>, Unwritten> {
+    if !worth_writing(old.status.as_ref(), new) {
+        return Ok(old.version.clone());
     }
+    let mut version = old.version.clone();
+    for _ in 0..TRIES {
+        match apply(client, address, version, new).await {
+            // Deleted in the meantime: there is nobody left to tell.
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(None),
+            Err(kube::Error::Api(status)) if status.is_conflict() => {}
+            other => return Ok(other?.metadata.resource_version),
+        }
+        let now = read_status(client, address).await?;
+        if now.status != old.status {
+            return Err(Unwritten::Overtaken);
+        }
+        version = now.version;
+    }
+    Err(Unwritten::Overtaken)
+}
+
+async fn apply(
+    client: &Client,
+    address: &Address,
+    version: Option<String>,
+    new: &GrpcClientPolicyStatus,
+) -> Result<DynamicObject, kube::Error> {
     let Address { name, resource, .. } = address;
     let patch = json!({
         "apiVersion": resource.api_version,
         "kind": resource.kind,
-        "metadata": {"name": name},
+        "metadata": {"name": name, "resourceVersion": version},
         "status": new,
     });
     let params = PatchParams::apply(names::FIELD_MANAGER).force();
-    match address.api(client).patch_status(name, &params, &Patch::Apply(&patch)).await {
-        Ok(_) => Ok(true),
-        // Deleted in the meantime: there is nobody left to tell.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
-        Err(error) => Err(error),
-    }
+    address.api(client).patch_status(name, &params, &Patch::Apply(&patch)).await
 }
 
 /// Writes the conditions of a stored object that does not parse. They are merged in: a server-side apply would refuse
