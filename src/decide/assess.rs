@@ -140,7 +140,7 @@ impl Look<'_> {
         let windows = windows::windows(signal, measured, &self.scales, self.from, self.now)?;
         let load = |it: &Window| Load::in_window(self.load, it);
         let newest = measured.samples.last().map_or(0.0, |it| it.value);
-        Ok(Some(rise::rises(windows, load, need, newest)))
+        Ok(Some(rise::rises(windows, load, need, newest, self.scales[0].span)))
     }
 }
 

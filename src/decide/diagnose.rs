@@ -352,13 +352,12 @@ fn memory_elsewhere(policy: &Policy, facts: &Facts<'_>, evidence: &Evidence) -> 
 /// A rise that is too likely for `Healthy` and not sure enough for a finding.
 fn doubtful(facts: &Facts<'_>) -> Option<Verdict> {
     let rises = facts.connections.as_ref()?;
-    let Some(rise) = rises.best(0.0) else {
-        return rises.abstained.then_some(Verdict::Inconclusive(Why::LoadRisesToo));
-    };
-    (rise.still_rising && rise.p_value <= DOUBTFUL_P_VALUE).then(|| {
-        let why = Why::Unclear { signal: Signal::OpenConnections, confidence: sureness(Some(rise)) };
-        Verdict::Inconclusive(why)
-    })
+    let unclear = |confidence| Verdict::Inconclusive(Why::Unclear { signal: Signal::OpenConnections, confidence });
+    match rises.best(0.0) {
+        Some(rise) if rise.still_rising && rise.p_value <= DOUBTFUL_P_VALUE => Some(unclear(sureness(Some(rise)))),
+        None if rises.abstained => Some(Verdict::Inconclusive(Why::LoadRisesToo)),
+        _ => rises.creeps.then(|| Verdict::Inconclusive(Why::Creeps)),
+    }
 }
 
 /// A finding that rests on counted events, not on a trend: they happened.

@@ -184,6 +184,8 @@ pub enum Why {
     },
     /// Connections rise, and so does the load: nothing tells which they follow.
     LoadRisesToo,
+    /// Connections rise all through the window, but by less than the share of their level that a finding asks.
+    Creeps,
     /// The trend is neither clear nor absent.
     Unclear {
         /// The signal.
@@ -211,6 +213,7 @@ impl Why {
             Self::Warnings { .. } => "PartialData",
             Self::DirectionUnknown { .. } => "DirectionUnknown",
             Self::LoadRisesToo => "LoadRisesToo",
+            Self::Creeps => "Creeping",
             Self::Unclear { .. } => "Unclear",
         }
     }
@@ -224,6 +227,7 @@ impl Why {
                 | Self::TooShort { .. }
                 | Self::DirectionUnknown { .. }
                 | Self::LoadRisesToo
+                | Self::Creeps
                 | Self::Unclear { .. }
         )
     }
@@ -268,6 +272,10 @@ impl fmt::Display for Why {
             ),
             Self::LoadRisesToo => f.write_str(
                 "open connections rise, and the load rises with time as well: nothing tells which they follow",
+            ),
+            Self::Creeps => f.write_str(
+                "open connections rise all through the window, but by less than a quarter of their level: \
+                 an old leak does, and so may a pool",
             ),
             Self::Unclear { signal, confidence } => {
                 write!(f, "{} may be rising, {confidence:.1} % sure: not enough to say", signal.name())

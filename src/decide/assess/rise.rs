@@ -39,6 +39,8 @@ const MONTH: f64 = 30.0 * 86_400.0;
 /// However often a window is looked at, no more than this is asked of an alert, and of a restart.
 pub const Z_OF_ALERTS: std::ops::RangeInclusive<f64> = 3.5..=4.5;
 const RESTART_ABOVE_ALERT: f64 = 0.75;
+/// A window of this share of what a policy looks at is all of it.
+const WHOLE: f64 = 0.75;
 
 /// What is asked of a rise: an amount in the signal's unit, and a share of the level at the window's start.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +142,9 @@ pub struct Rises {
     pub windows: Vec<Window>,
     /// Whether something rises that may just as well follow the load, because load and time rose alike.
     pub abstained: bool,
+    /// Whether it rises from one end of what is looked at to the other, if by less than a finding asks. An old leak does:
+    /// the share that is asked of its level is more than it grows by in a window.
+    pub creeps: bool,
 }
 
 impl Rises {
@@ -179,7 +184,7 @@ impl Rises {
 }
 
 /// Looks at every window of a signal; what the client had to do in it is asked for only where it matters.
-pub fn rises(windows: Vec<Window>, load: impl Fn(&Window) -> Option<Load>, need: Need, now: f64) -> Rises {
+pub fn rises(windows: Vec<Window>, load: impl Fn(&Window) -> Option<Load>, need: Need, now: f64, whole: f64) -> Rises {
     let looked_at = windows.len() as f64;
     let mut abstained = false;
     let rising = windows.iter().filter_map(|it| rise(it, &load, need, now, &mut abstained));
@@ -189,7 +194,25 @@ pub fn rises(windows: Vec<Window>, load: impl Fn(&Window) -> Option<Load>, need:
         .into_iter()
         .map(|it| Rise { p_value: (it.p_value * looked_at).min(1.0), still_rising: goes_on(&it), ..it })
         .collect();
-    Rises { rising, windows, abstained }
+    let creeps = windows.first().is_some_and(|it| it.span() >= WHOLE * whole && creeps(it, &load, need));
+    Rises { rising, windows, abstained, creeps }
+}
+
+/// Whether a window rises by more than is asked at least, less than the share of its level that is asked, and beyond doubt.
+fn creeps(window: &Window, load: &impl Fn(&Window) -> Option<Load>, need: Need) -> bool {
+    let (start, end) = ends(&window.y);
+    if !(need.least..need.of(start)).contains(&(end - start)) {
+        return false;
+    }
+    let y = match load(window).map(|it| without_load(window, &it)) {
+        Some(Some((y, _))) => y,
+        Some(None) => return true,
+        None => window.y.clone(),
+    };
+    let (low, high) = ends(&y);
+    let t: Vec<f64> = window.at.iter().map(|at| at - window.at[0]).collect();
+    high - low >= need.least
+        && trend(&t, &y, SLOPE_CONFIDENCE).is_some_and(|it| it.z >= *Z_OF_ALERTS.end() && goes_on(&t, &y, &it))
 }
 
 /// Whether a shorter window shows that a rise went on to the end: the last third of a long one is long itself.
@@ -329,7 +352,7 @@ mod tests {
             width: 60.0,
         };
         let need = Need { least: 10.0, share: 0.0, unheard_of };
-        let rises = rises(vec![points(0..96), points(68..96)], |_| None, need, 0.0);
+        let rises = rises(vec![points(0..96), points(68..96)], |_| None, need, 0.0, f64::INFINITY);
         rises.best(0.0).is_some_and(|it| it.still_rising)
     }
 

@@ -1,5 +1,7 @@
 //! What is judged of whom: observations made of formulas, with noise that is always the same.
 
+mod doubt;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
@@ -147,23 +149,6 @@ fn a_client_that_dials_per_call_is_found_within_three_minutes_with_its_ratio_and
     let truth = (256.0 - 20.0) * MIB / 240_000.0 - 200.0;
     assert!(forecast.soonest < truth && truth < forecast.latest, "{forecast:?} {truth}");
     assert_eq!(finding.evidence.witnesses.len(), 2);
-}
-
-#[test]
-fn a_client_that_stood_still_for_a_moment_and_went_on_to_leak_is_not_cleared() {
-    // Load seems to rise where the moment is the window's first.
-    let going = |per_second: f64, since: f64, still: f64| {
-        move |age: f64| (per_second * (age - (age - since).clamp(0.0, still))).floor()
-    };
-    for (since, still) in (0..32).flat_map(|n| [10.0, 20.0, 40.0].map(|still| (590.0 + 5.0 * f64::from(n), still))) {
-        let container = container(900.0)
-            .with(Signal::OpenConnections, going(1.5, since, still))
-            .with(Signal::ConnectionsOpened, going(1.5, since, still))
-            .with(Signal::Calls, going(5.0, since, still))
-            .with(Signal::Memory, memory(1.5 * 72_000.0));
-        let verdict = container.judged().verdict;
-        assert!(!matches!(verdict, Verdict::Healthy), "{still} s at {since} s");
-    }
 }
 
 #[test]
@@ -388,46 +373,6 @@ fn goroutines_as_of_open_connections_are_no_residue_where_connections_do_not_ris
 }
 
 #[test]
-fn missing_samples_are_a_gap_not_a_trend() {
-    let holey = container(280.0)
-        .with(Signal::OpenConnections, |age| (6.0 * age).floor())
-        .with(Signal::Memory, memory(240_000.0))
-        .without_samples(200.0..260.0);
-    assert!(matches!(holey.doubt().reason(), "Gaps" | "TooShort"));
-}
-
-#[test]
-fn a_kubelet_that_measures_when_it_pleases_leaves_no_gaps() {
-    let mut observation = leaky().observation();
-    if let Some(Reading::Usable(memory)) = observation.signals.get_mut(&Signal::Memory) {
-        let mut at = memory.samples[0].at;
-        let mut late = |it: &Sample| {
-            let measured = Sample { at, ..*it };
-            at += 4.0 + 6.0 * noise(at).abs().powi(4);
-            measured
-        };
-        memory.samples = memory.samples.iter().map(&mut late).filter(|it| it.at <= NOW).collect();
-    }
-    let finding = judge(&observation, now());
-    assert!(finding.evidence.forecast.is_some(), "{:?}", finding.verdict);
-}
-
-#[test]
-fn any_unusable_signal_makes_the_verdict_inconclusive() {
-    let mut observation = leaky().observation();
-    let stale = Why::Stale { signal: Signal::Memory, age: 100.0 };
-    observation.signals.insert(Signal::Memory, Reading::Unusable(stale.clone()));
-    assert_eq!(judge(&observation, now()).verdict, Verdict::Inconclusive(stale));
-}
-
-#[test]
-fn without_data_about_connections_nothing_is_said() {
-    let silent = container(200.0).with(Signal::Memory, memory(240_000.0));
-    assert_eq!(silent.doubt(), Why::NoData);
-    assert_eq!(container(200.0).doubt(), Why::NoData);
-}
-
-#[test]
 fn no_verdict_depends_on_the_absolute_time() {
     let finding = leaky().judged();
     let mut later = leaky().observation();
@@ -441,16 +386,4 @@ fn no_verdict_depends_on_the_absolute_time() {
     }
     let then = Timestamp::from_second((NOW + shift) as i64).expect("a time");
     assert_eq!(judge(&later, then).verdict, finding.verdict);
-}
-
-#[test]
-fn what_was_measured_after_a_gap_is_judged_by_itself() {
-    let resumed = container(290.0)
-        .with(Signal::OpenConnections, |age| 1.0 + (6.0 * age).floor())
-        .with(Signal::Calls, |age| (20.0 * age).floor())
-        .with(Signal::Memory, memory(240_000.0))
-        .without_samples(100.0..180.0);
-    assert_eq!(resumed.diagnosis(), Some(Diagnosis::DialPerCall));
-    let span = resumed.judged().evidence.span.expect("a span");
-    assert!(span <= 110.0, "{span}");
 }
