@@ -1,9 +1,10 @@
 # What people type. The work is in tests/run, tests/demo/* and tests/cluster/cluster; `make help` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test sieve soak-sim fuzz lint generate bench-detect
+.PHONY: help demo demo-down try test sieve soak soak-sim fuzz lint generate bench-detect
 
 SEEDS ?= 1000
+SOAK_MINUTES ?= 120
 POINTS ?=
 CLUSTER_DIR ?= $(CURDIR)/.cluster
 FUZZ_SECONDS ?= 30
@@ -27,6 +28,10 @@ test: ## all tests: unit, wire, simulated, real API server, real cluster (root f
 sieve: ## kill and deceive the operator at every point of a restart on a real cluster that is up, POINTS=eviction or POINTS=0/8 (docs/safety.md)
 	CLUSTER_DIR=$(CLUSTER_DIR) GRPC_HYGIENE_E2E_KUBECONFIG=$(CLUSTER_DIR)/kubeconfig POINTS='$(POINTS)' \
 	  cargo test --locked --test sieve -- --ignored --nocapture
+
+soak: ## twenty tenants on a real cluster that is up, a disturbance a minute, and no promise broken, SOAK_MINUTES=120 (docs/safety.md)
+	CLUSTER_DIR=$(CLUSTER_DIR) GRPC_HYGIENE_E2E_KUBECONFIG=$(CLUSTER_DIR)/kubeconfig SOAK_MINUTES='$(SOAK_MINUTES)' \
+	  cargo test --locked --test e2e -- --ignored --nocapture soak::
 
 soak-sim: ## two replicas in simulated time with faults of every kind, SEEDS=1000 (see tests/simulation.rs)
 	SIMULATION_SEEDS=$(SEEDS) cargo test --profile simulation --locked --test simulation -- --ignored --nocapture no_seed_breaks_an_invariant

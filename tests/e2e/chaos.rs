@@ -13,7 +13,7 @@ use grpc_hygiene::{
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::ResourceExt;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, RwLock};
 
@@ -21,7 +21,7 @@ use super::{
     audit::evicted,
     pages,
     shop::{Client, POLICY, Shop, step},
-    world::{DETECTION, HOME, SOON, World, entries},
+    world::{DETECTION, SOON, World, entries},
 };
 
 #[path = "chaos/alertmanager.rs"]
@@ -186,9 +186,7 @@ fn said(status: &GrpcClientPolicyStatus, because: &str) -> Option<String> {
 
 /// How often the containers of each of the operator's pods were started again.
 async fn restarts(world: &World) -> Result<Vec<(String, i32)>, String> {
-    let api: Api<Pod> = Api::namespaced(world.client.clone(), HOME);
-    let labels = ListParams::default().labels("app.kubernetes.io/component=operator");
-    let pods = api.list(&labels).await.map_err(|it| it.to_string())?.items;
+    let pods = world.operators().await?;
     let count = |it: &Pod| {
         let statuses = it.status.as_ref().and_then(|it| it.container_statuses.as_ref());
         statuses.into_iter().flatten().map(|it| it.restart_count).sum()

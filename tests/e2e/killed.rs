@@ -15,44 +15,27 @@ use serde_json::{Value, json};
 
 use super::{
     audit::evicted,
+    random::Random,
     shop::{Client, Shop},
-    world::{DETECTION, HOME, QUIET, SOON, World, entries},
+    world::{DETECTION, HOME, OPERATORS, QUIET, SOON, World, entries},
 };
 
 /// How often it is killed.
 const KILLS: u64 = 4;
 const COOLDOWN: i64 = 60;
 
-/// A small generator, so that a run can be repeated: splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
-
 /// Kills the operator's pods without grace: no lease is released, nothing is finished.
-async fn kill(world: &World) {
+pub async fn kill(world: &World) {
     let api: Api<Pod> = Api::namespaced(world.client.clone(), HOME);
-    let labels = ListParams::default().labels("app.kubernetes.io/component=operator");
     let now = DeleteParams::default().grace_period(0);
-    api.delete_collection(&now, &labels).await.expect("killed");
+    api.delete_collection(&now, &ListParams::default().labels(OPERATORS)).await.expect("killed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real cluster: make test"]
 async fn an_operator_killed_while_it_acts_neither_repeats_nor_forgets_a_restart() {
     let world = World::with_operator().await;
-    let seed = std::env::var("SEED")
-        .ok()
-        .and_then(|it| it.parse().ok())
-        .unwrap_or_else(|| Timestamp::now().as_second() as u64);
-    println!("SEED={seed}");
-    let mut random = Random(seed);
+    let mut random = Random::seeded();
     let undisturbed = QUIET.read().await;
     let (began, shop) = (Timestamp::now().to_string(), Shop::open(world, "e2e-killed").await);
     shop.deploy(&[Client::plain("orders-leaky", 4)]).await;

@@ -26,6 +26,8 @@ use tokio::sync::{OnceCell, RwLock};
 pub const HOME: &str = "e2e-operator";
 /// Who the operator is to the API server.
 pub const OPERATOR: &str = "system:serviceaccount:e2e-operator:grpc-hygiene";
+/// The labels of the operator's pods.
+pub const OPERATORS: &str = "app.kubernetes.io/component=operator";
 /// The token for Prometheus, which nobody else is to see.
 pub const CANARY: &str = "canary-b7d41c0e95";
 /// How long a leak may take to be found from the pod's start: three minutes on two busy cores, and reserve.
@@ -71,6 +73,13 @@ impl World {
     pub async fn install(&self, settings: &[&str]) {
         self.refuse_a_second_operator().await;
         self.canary().await;
+        if let Err(said) = self.upgrade(settings) {
+            panic!("the chart cannot be installed: {said}\n{}", self.look(HOME));
+        }
+    }
+
+    /// Installs the chart, or what of it has changed, with these settings instead of those that it has.
+    pub fn upgrade(&self, settings: &[&str]) -> Result<(), String> {
         let chart = repository().join("charts/grpc-hygiene");
         let values = repository().join("tests/e2e/values.yaml");
         let mut helm = self.tool("helm");
@@ -89,9 +98,7 @@ impl World {
         for setting in settings {
             helm.args(["--set", setting]);
         }
-        if let Err(said) = run(helm) {
-            panic!("the chart cannot be installed: {said}\n{}", self.look(HOME));
-        }
+        run(helm).map(drop)
     }
 
     /// The Secret that the values name: a token for Prometheus, which does not ask for one.
@@ -152,6 +159,13 @@ impl World {
         Api::namespaced(self.client.clone(), HOME).get(name).await.map_err(|it| format!("{name}: {it}"))
     }
 
+    /// The operator's pods.
+    pub async fn operators(&self) -> Result<Vec<Pod>, String> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), HOME);
+        let labels = ListParams::default().labels(OPERATORS);
+        api.list(&labels).await.map(|it| it.items).map_err(|it| it.to_string())
+    }
+
     /// Our own program on this host, with Prometheus at its Service's address.
     pub async fn program(&self, arguments: &[&str]) -> Output {
         let services: Api<Service> = Api::namespaced(self.client.clone(), "monitoring");
@@ -206,6 +220,15 @@ impl World {
                 panic!("{namespace}: not within {seconds} s: {what}: {not_yet}\n{}", self.look(namespace));
             }
         }
+    }
+
+    /// Waits until so much time has passed.
+    pub async fn passed(&self, namespace: &str, since: Instant, time: Duration, what: &str) {
+        let passed = || async move {
+            let so_far = since.elapsed();
+            if so_far >= time { Ok(()) } else { Err(format!("only for {so_far:?}")) }
+        };
+        self.eventually(namespace, time + SOON, what, passed).await;
     }
 
     /// Everything that a person would look at first.

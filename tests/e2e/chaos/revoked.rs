@@ -1,6 +1,6 @@
 //! Rights are taken away while restarts are due: that is said, nothing crashes, and all goes on when they are given back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::{
@@ -8,7 +8,7 @@ use kube::{
     api::{DeleteParams, ObjectMeta, PostParams},
 };
 
-use super::super::world::{QUIET, SOON, World};
+use super::super::world::{QUIET, World};
 use super::{Scene, TURN, restarts};
 
 /// The acting account may no longer evict. What it had is returned.
@@ -60,12 +60,7 @@ async fn rights_that_are_taken_away_are_missed_by_name_and_used_again_when_they_
 
     // It sees nothing at all for a while, not even its policies.
     let blind = async {
-        let since = std::time::Instant::now();
-        let long = || async move {
-            let time = since.elapsed();
-            if time >= Duration::from_secs(30) { Ok(()) } else { Err(format!("only for {time:?}")) }
-        };
-        world.eventually(&shop.namespace, SOON, "it was blind", long).await;
+        world.passed(&shop.namespace, Instant::now(), Duration::from_secs(30), "it was blind").await;
     };
     blinded(world, blind).await;
     scene.evaluated_for(Duration::from_secs(1)).await;

@@ -2,53 +2,21 @@
 //! meanwhile; what was stopped sends nothing when it goes on.
 
 use std::{
-    fs,
-    process::Command,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::super::{
     audit::{events_of_the_operator, resource},
+    host::{Stopped, process},
     world::{HOME, QUIET, SOON},
 };
 use super::{Scene, TURN, restarts, webhook::Webhook};
 
 const STOPPED: Duration = Duration::from_secs(60);
-
-/// The process of a pod's container on this host, by the container's name in the process' control group.
-fn process(pod: &Pod) -> String {
-    let status = pod.status.as_ref().and_then(|it| it.container_statuses.as_ref()?.first()?.container_id.clone());
-    let container = status.and_then(|it| it.strip_prefix("containerd://").map(str::to_owned)).expect("a container");
-    let all = fs::read_dir("/proc").expect("/proc").flatten().map(|it| it.path());
-    let is = |path: &std::path::PathBuf| {
-        let group = fs::read_to_string(path.join("cgroup")).unwrap_or_default();
-        let command = fs::read_to_string(path.join("cmdline")).unwrap_or_default();
-        group.contains(&container) && command.contains("grpc-hygiene")
-    };
-    let found = all.filter(is).find_map(|it| it.file_name().map(|it| it.to_string_lossy().into_owned()));
-    found.unwrap_or_else(|| panic!("no process of container {container} on this host"))
-}
-
-/// A stopped process, which goes on when this is dropped.
-struct Stopped {
-    process: String,
-}
-
-fn signal(signal: &str, process: &str) {
-    let status = Command::new("kill").args([signal, process]).status().expect("kill");
-    assert!(status.success(), "kill {signal} {process}");
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-CONT", &self.process]).status();
-    }
-}
 
 /// Pending restarts of a namespace in the ledger of an admission review's object.
 fn pending(map: &Value, namespace: &str) -> usize {
@@ -76,7 +44,8 @@ async fn a_leader_stopped_for_a_minute_between_debit_and_eviction_sends_nothing_
     let (shop, world) = (&scene.shop, &scene.shop.world);
     let turn = TURN.lock().await;
     let pod = world.leader().await.expect("a leader");
-    let (name, process) = (pod.metadata.name.clone().expect("a name"), process(&pod));
+    let (name, process) =
+        (pod.metadata.name.clone().expect("a name"), process(&pod, "grpc-hygiene").expect("its process"));
     let address = pod.status.as_ref().and_then(|it| it.pod_ip.clone()).expect("an address");
     let before = restarts(world).await.expect("the operator");
 
@@ -90,8 +59,7 @@ async fn a_leader_stopped_for_a_minute_between_debit_and_eviction_sends_nothing_
             let debits = pending(&request["object"], &namespace) > pending(&request["oldObject"], &namespace);
             let mut stopped = stopped.lock().unwrap_or_else(PoisonError::into_inner);
             if debits && stopped.is_none() {
-                signal("-STOP", &process);
-                *stopped = Some(Stopped { process: process.clone() });
+                *stopped = Some(Stopped::new(process.clone()));
             }
         }
     };
@@ -110,11 +78,7 @@ async fn a_leader_stopped_for_a_minute_between_debit_and_eviction_sends_nothing_
         if now == name { Err(format!("{now} still leads")) } else { Ok(()) }
     };
     world.eventually(&shop.namespace, STOPPED, "another leads", another).await;
-    let a_minute = || async move {
-        let time = since.elapsed();
-        if time >= STOPPED { Ok(()) } else { Err(format!("only for {time:?}")) }
-    };
-    world.eventually(&shop.namespace, STOPPED + SOON, "it was stopped for a minute", a_minute).await;
+    world.passed(&shop.namespace, since, STOPPED, "it was stopped for a minute").await;
 
     let resumed = Timestamp::now().to_string();
     drop(stopped.lock().unwrap_or_else(PoisonError::into_inner).take());
