@@ -106,6 +106,9 @@ fn no_seed_breaks_an_invariant() {
     for (what, count) in &counts {
         println!("{count:>9}  {what}");
     }
+    let late: Vec<u64> = reports.iter().flat_map(|it| it.after_stop.iter().copied()).collect();
+    let latest = late.iter().max().copied().unwrap_or(0);
+    println!("{} restarts were still sent after people had stopped them, the latest {latest} ms later", late.len());
     assert_unbroken(&reports);
     // Whoever restarts nobody breaks nothing.
     let disturbed = reports.iter().filter(|it| !it.disturbed.is_empty()).count();

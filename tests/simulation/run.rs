@@ -26,6 +26,8 @@ pub struct Report {
     pub writes: u64,
     /// Whose pods we disturbed, and when.
     pub disturbed: Vec<(Millis, String)>,
+    /// How long after people stopped restarts a restart was still sent.
+    pub after_stop: Vec<Millis>,
     /// Which receiver took alerts, and when.
     pub taken: Vec<(Millis, String)>,
     /// How the run ended, without times.
@@ -58,6 +60,7 @@ pub fn run(script: &Script) -> Report {
         counts: world.counts.clone(),
         writes: world.writes,
         disturbed: world.disturbed_so_far(),
+        after_stop: world.witness.after_stop.clone(),
         taken: world.taken.clone(),
         end: world.end_state(),
         trace: world.trace,

@@ -162,8 +162,9 @@ pub struct Settings {
     pub storm: u64,
     pub storm_within: u64,
     pub rollouts: bool,
-    /// The policy of the second namespace only says what it would do.
-    pub dry_run: bool,
+    /// The mode of the second namespace's policy, if it only says what it would do: `Auto` has earned nothing in a run of
+    /// minutes.
+    pub dry_run: Option<&'static str>,
     pub new_ledger: bool,
     /// Milliseconds.
     pub watch_lag: u64,
@@ -194,7 +195,7 @@ impl Settings {
             storm: dice.pick(&[2, 3, 5]),
             storm_within: 60,
             rollouts: dice.happens(150),
-            dry_run: dice.happens(300),
+            dry_run: dice.happens(300).then_some(if seed % 2 == 0 { "DryRun" } else { "Auto" }),
             new_ledger: dice.happens(150),
             watch_lag: dice.pick(&[5, 500, 5_000, 20_000]),
             dates: dice.pick(&[[0, 0], [0, 900], [-1_900, 1_900]]),
@@ -219,7 +220,7 @@ impl Settings {
             storm: if sweeps { 3 } else { 50 },
             storm_within: 600,
             rollouts: false,
-            dry_run: false,
+            dry_run: None,
             new_ledger: false,
             watch_lag: 20,
             dates: [0, 0],
@@ -249,7 +250,7 @@ impl Settings {
 
     /// The policy of a namespace.
     pub fn policy(&self, namespace: &str) -> Value {
-        let mode = if self.dry_run && namespace == "bank" { "DryRun" } else { "Enforce" };
+        let mode = self.dry_run.filter(|_| namespace == "bank").unwrap_or("Enforce");
         let method = if self.rollouts { "Rollout" } else { "Auto" };
         let cooldown = format!("{}s", self.cooldown);
         json!({

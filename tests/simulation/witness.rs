@@ -9,7 +9,8 @@
 //! * 8, none in the quiet period; 10, every write says of which object and version; 12, one pod of a workload at a time;
 //! * 14, no more than the limits of workload, namespace and cluster; 16, none in a storm;
 //! * 18, no orphan in the ledger, and it tells of every act; 19, no write without a fresh lease, and somebody leads;
-//! * 20, a dry run writes nothing; 21, people's stops hold; 22, what is done stands in the ledger; 26, somebody evaluates.
+//! * 20, a dry run writes nothing, nor does `Auto` that has earned no trust; 21, people's stops hold; 22, what is done stands
+//!   in the ledger; 26, somebody evaluates.
 //!
 //! In `scenarios`, a run each: 7 and 18, a process struck at every write, and the end is the same; 6, 12, 16, 22, 25.
 //!
@@ -52,6 +53,8 @@ pub struct Witness {
     /// Since when all restarts are stopped.
     pub stopped: Option<Millis>,
     disturbances: Vec<Disturbance>,
+    /// How long after people stopped restarts a restart was still sent.
+    pub after_stop: Vec<Millis>,
     born: u64,
 }
 
@@ -165,8 +168,8 @@ impl World {
         self.leads(sent);
         self.is_exact(sent);
         self.is_fresh(sent);
-        if self.settings.dry_run && sent.namespace() == "bank" {
-            self.violated(20, &format!("{} {} in a dry run", sent.method, sent.path));
+        if let Some(mode) = self.settings.dry_run.filter(|_| sent.namespace() == "bank") {
+            self.violated(20, &format!("{} {} in mode {mode}", sent.method, sent.path));
         }
         if sent.disturbs() {
             self.may_disturb(sent);
@@ -247,11 +250,14 @@ impl World {
             self.violated(6, &format!("{} with a clock that is {skew} ms ahead", sent.path));
         }
         // The policy is read anew up to two seconds before the look, which may be as old again.
-        if sent.namespace() == "shop" && self.witness.suspended.is_some_and(|at| sent.at > at + 2 * LOOK) {
-            self.violated(21, &format!("{} of a suspended policy", sent.path));
-        }
-        if self.witness.stopped.is_some_and(|at| sent.at > at + 2 * LOOK) {
-            self.violated(21, &format!("{} though people stopped all restarts", sent.path));
+        let suspended = self.witness.suspended.filter(|_| sent.namespace() == "shop");
+        for (since, what) in [(suspended, "of a suspended policy"), (self.witness.stopped, "though people stopped all")]
+        {
+            let Some(late) = since.and_then(|it| sent.at.checked_sub(it)) else { continue };
+            self.witness.after_stop.push(late);
+            if late > 2 * LOOK {
+                self.violated(21, &format!("{} {what}", sent.path));
+            }
         }
     }
 

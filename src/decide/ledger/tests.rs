@@ -25,6 +25,11 @@ fn at(minutes: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + minutes * 60).expect("a time")
 }
 
+/// A second before.
+fn before(at: Timestamp) -> Timestamp {
+    at - Duration::from_secs(1)
+}
+
 /// A ledger that is old enough to be trusted.
 fn old() -> Ledger {
     Ledger::begun(at(-100_000))
@@ -111,6 +116,16 @@ fn an_entry_that_can_no_longer_happen_gives_its_budget_back() {
 }
 
 #[test]
+fn what_is_seen_of_one_object_settles_no_other_and_the_rest_stays_pending() {
+    let (one, other) = (entry("orders", "a", at(0)), entry("users", "b", at(0)));
+    let both = old().debited(one.clone()).debited(other.clone());
+    for evidence in [Evidence::Happened, Evidence::CanNoLongerHappen] {
+        let pending: Vec<Entry> = both.settled(&one.object, evidence, at(1)).pending().cloned().collect();
+        assert_eq!(pending, [other.clone()], "{evidence:?}");
+    }
+}
+
+#[test]
 fn a_clock_that_was_set_back_frees_nothing() {
     let ledger = restarted(&[100]);
     assert!(matches!(refusal(&ledger, &wish("orders"), &limits(), at(0)), Refusal::Cooldown { .. }));
@@ -125,6 +140,7 @@ fn a_new_ledger_allows_nothing_until_its_longest_window_is_over() {
     let begun = Ledger::begun(at(0));
     let until = at(60) + Duration::from_secs(5);
     assert_eq!(begun.allows(&wish("orders"), &limits(), at(59)), Err(Refusal::NewLedger { until }));
+    assert_eq!(begun.allows(&wish("orders"), &limits(), before(until)), Err(Refusal::NewLedger { until }));
     assert_eq!(begun.allows(&wish("orders"), &limits(), until), Ok(()));
     let slow = Limits { cooldown: Duration::from_secs(86_400), ..limits() };
     assert!(matches!(refusal(&begun, &wish("orders"), &slow, at(1_439)), Refusal::NewLedger { .. }));
@@ -135,6 +151,7 @@ fn a_namespace_has_so_many_restarts_in_any_window_whatever_the_workload() {
     let ledger = ["a", "b", "c"].iter().zip(0..).fold(old(), |it, (name, n)| with(&it, &entry(name, name, at(n))));
     let until = at(60) + Duration::from_secs(5);
     assert_eq!(refusal(&ledger, &wish("d"), &limits(), at(10)), Refusal::NamespaceLimit { restarts: 3, until });
+    assert!(matches!(refusal(&ledger, &wish("d"), &limits(), before(until)), Refusal::NamespaceLimit { .. }));
     assert_eq!(ledger.allows(&wish("d"), &limits(), until), Ok(()));
     let elsewhere = Wish { namespace: "billing".into(), ..wish("d") };
     assert_eq!(ledger.allows(&elsewhere, &limits(), at(10)), Ok(()));
@@ -148,6 +165,7 @@ fn the_cluster_has_so_many_restarts_in_any_window_whatever_the_namespace() {
     });
     let until = at(60) + Duration::from_secs(5);
     assert_eq!(refusal(&ledger, &wish("orders"), &limits(), at(10)), Refusal::ClusterLimit { restarts: 5, until });
+    assert!(matches!(refusal(&ledger, &wish("orders"), &limits(), before(until)), Refusal::ClusterLimit { .. }));
     assert_eq!(ledger.allows(&wish("orders"), &limits(), until), Ok(()));
 }
 
@@ -258,6 +276,8 @@ fn a_rollout_is_known_by_the_time_that_it_wrote_and_counts_when_the_spec_changed
     // Somebody restarted it after us, or a tool took our annotation away.
     assert_eq!(conclusion(&rollout, Some(&by(at(1)))), Some(Evidence::Happened));
     assert_eq!(conclusion(&rollout, Some(&Seen { generation: Some(5), ..seen("9") })), Some(Evidence::Happened));
+    // What has no generation of its own, as a restart that is written beside the template, is known by the time alone.
+    assert_eq!(conclusion(&rollout, Some(&Seen { generation: Some(3), ..by(at(0)) })), Some(Evidence::Happened));
     // Only its status moved: the request demands a version that is gone.
     assert_eq!(conclusion(&rollout, Some(&seen("9"))), Some(Evidence::CanNoLongerHappen));
     assert_eq!(conclusion(&rollout, Some(&seen("7"))), None);

@@ -70,4 +70,12 @@ mod tests {
         assert_eq!(Ledger::parse(good).expect("a ledger"), begun);
         assert_eq!(begun.print().expect("a text"), good);
     }
+
+    #[test]
+    fn what_is_read_may_be_as_large_as_what_is_written() {
+        let good = r#"{"version":1,"since":"2026-11-23T10:00:00Z","entries":[]}"#;
+        let padded = |bytes: usize| good.to_owned() + &" ".repeat(bytes - good.len());
+        assert!(Ledger::parse(&padded(256 * 1024)).is_ok());
+        assert!(matches!(Ledger::parse(&padded(256 * 1024 + 1)), Err(InvalidLedger::TooLarge)));
+    }
 }

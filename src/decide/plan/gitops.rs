@@ -26,12 +26,10 @@ pub fn not_reverted(
     state: &WorkloadState,
     now: Timestamp,
 ) -> Result<(), Because> {
-    let reference = workload.reference();
     let last = ledger
         .entries
         .iter()
-        .filter(|it| it.namespace == workload.namespace && it.workload == reference)
-        // Not of another workload that had its name before.
+        // A UID is of this workload alone, and not of another that had its name before.
         .filter(|it| it.object.kind == workload.kind && it.object.uid == state.uid)
         .filter(|it| it.state == State::Confirmed && now.duration_since(it.at) < REMEMBERED)
         .max_by_key(|it| it.at);

@@ -134,3 +134,23 @@ fn policies_that_share_pods_say_so_and_others_do_not() {
     shared.spend("x", at(-7_200), true);
     assert_eq!(shared.restart_of("a"), Ok(Restart::Evict), "its limits are not ours");
 }
+
+#[test]
+fn of_many_that_look_sure_by_chance_none_is_restarted_and_the_rest_of_the_plan_stands() {
+    // 0.1 % by itself is chance among four; beside one that is beyond doubt, too.
+    let mut world = struck(0);
+    let standing = world.history.workloads[&workload()].clone();
+    for finding in &mut world.findings[1..] {
+        let Verdict::Growing(growth) = &mut finding.verdict else { panic!("they offend") };
+        growth.confidence = Confidence::from_p_value(0.02);
+        let owner = finding.target.workload.clone().expect("an owner");
+        world.history.alerts.push(AlertRecord { workload: owner.reference(), ..firing() });
+        world.history.workloads.insert(owner, standing.clone());
+    }
+    assert_eq!(world.restart_of("a"), Ok(Restart::Evict));
+    for name in ["users", "billing", "search"] {
+        assert_eq!(world.restart_of(name), Err("NotConfirmed"), "{name}");
+    }
+    let plan = world.plan();
+    assert!(plan.cases.iter().all(|it| it.does(Remediation::Annotate) && it.does(Remediation::Alert)), "{plan:?}");
+}

@@ -163,6 +163,27 @@ fn what_another_policy_asks_for_is_waited_for_as_it_has_seen_it() {
     assert_eq!(late.collect::<Vec<_>>(), [Some(false)]);
 }
 
+#[test]
+fn before_the_act_the_workload_is_looked_at_again_by_all_rules_that_have_a_say() {
+    let rule = |spec: serde_json::Value| {
+        Policy::parse(&serde_json::from_value(spec).expect("a spec")).expect("valid").restart.expect("a rule")
+    };
+    let mut two = world();
+    two.set("maxUnavailable", 2);
+    let own = rule(two.spec.clone());
+    let asked = |world: &mut World, ready: u32| {
+        let plan = world.plan();
+        let state = WorkloadState { ready, available: ready, ..world.state().clone() };
+        let again = plan.others.let_disturb(&own, (&plan.cases[0], &workload()), Restart::Evict, &state, now());
+        again.map_err(|it| it.reason())
+    };
+    assert_eq!([3, 2, 1].map(|ready| asked(&mut two, ready)), [Ok(()), Ok(()), Err("TooFewAvailable")]);
+    let strict = serde_json::json!({"alert": {}, "restart": {"maxUnavailable": 1}});
+    let strict = rule(serde_json::json!({"allPods": true, "mode": "Enforce", "remediation": strict}));
+    two.history.rivals = vec![Rival::new("everybody", &strict, &two.findings)];
+    assert_eq!([3, 2].map(|ready| asked(&mut two, ready)), [Ok(()), Err("TooFewAvailable")]);
+}
+
 fn alerting(rules: Vec<AlertingRule>) -> World {
     let mut world = world();
     world.set("standDown", serde_json::json!({"alerts": ["NodeDown"]}));
