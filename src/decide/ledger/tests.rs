@@ -104,6 +104,7 @@ fn the_cooldown_counts_from_the_latest_time_at_which_it_may_have_happened() {
 fn the_daily_limit_looks_back_a_sliding_day() {
     let ledger = restarted(&[0, 600, 1_200]);
     assert_eq!(refusal(&ledger, &wish("orders"), &limits(), at(1_439)), Refusal::DailyLimit { restarts: 3 });
+    assert_eq!(refusal(&ledger, &wish("orders"), &limits(), at(1_440)), Refusal::DailyLimit { restarts: 3 });
     assert_eq!(ledger.allows(&wish("orders"), &limits(), at(1_441)), Ok(()));
 }
 
@@ -113,6 +114,42 @@ fn an_entry_that_can_no_longer_happen_gives_its_budget_back() {
     let ledger = old().debited(debit.clone());
     assert_eq!(ledger.settled(&debit.object, Evidence::CanNoLongerHappen, at(1)), old());
     assert_eq!(ledger.settled(&debit.object, Evidence::MayStillHappen, at(1)), ledger);
+}
+
+#[test]
+fn a_debit_is_pending_whatever_it_is_made_from() {
+    let confirmed = Entry { state: State::Confirmed, ..entry("orders", "a", at(0)) };
+    assert_eq!(old().debited(confirmed).pending().count(), 1);
+}
+
+#[test]
+fn a_policys_restarts_of_a_day_are_counted() {
+    let ledger = restarted(&[0, 600, 1_200]);
+    let counted = |policy: &str, minutes: i64| ledger.restarts_last_day(policy, at(minutes));
+    assert_eq!(
+        (counted("shop/clients", 1_300), counted("shop/clients", 1_500), counted("bank/clients", 1_300)),
+        (3, 2, 0)
+    );
+}
+
+#[test]
+fn every_refusal_says_what_is_spent_and_when_there_will_be_room_again() {
+    let (restarts, until) = (3, at(0));
+    let timed = [
+        Refusal::Cooldown { until },
+        Refusal::Debt { restarts, until },
+        Refusal::NamespaceLimit { restarts, until },
+        Refusal::ClusterLimit { restarts, until },
+        Refusal::Storm { until, why: "3 of 4".into() },
+        Refusal::NewLedger { until },
+    ];
+    for refusal in timed {
+        assert!(refusal.to_string().contains("2027-01-15T08:00:00Z"), "{refusal}");
+    }
+    for refusal in [Refusal::DailyLimit { restarts }, Refusal::AtOnce { restarts }] {
+        assert!(refusal.to_string().contains('3'), "{refusal}");
+    }
+    assert!(Refusal::Unsettled.to_string().contains("not settled"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 mod bounds;
+mod confirmed;
 mod cost;
 mod gitops;
 mod pods;
@@ -357,11 +358,11 @@ fn annotations_go_when_the_workload_is_clean_and_stay_while_in_doubt() {
     let marked = AnnotatedWorkload { namespace: "shop".into(), workload: workload().reference() };
     assert_eq!(world.plan().annotated, vec![marked.clone()]);
     world.history.annotated = vec![marked.clone()];
+    world.findings[0].target.annotated = true;
     world.findings[0].verdict = Verdict::Inconclusive(Why::NoData);
     world.history.past.clear();
     assert_eq!((world.plan().annotated, world.plan().cleared), (vec![marked], Cleared::default()));
     world.findings[0].verdict = Verdict::Healthy;
-    world.findings[0].target.annotated = true;
     let plan = world.plan();
     assert_eq!(
         plan.cleared,

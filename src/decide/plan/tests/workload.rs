@@ -37,6 +37,7 @@ fn withheld(change: fn(&mut WorkloadState)) -> Result<Restart, &'static str> {
 #[test]
 fn each_doubt_about_the_workload_withholds_the_restart_by_name() {
     assert_eq!(withheld(|_| ()), Ok(Restart::Evict));
+    assert_eq!(withheld(|it| (it.desired, it.ready, it.available) = (2, 2, 2)), Ok(Restart::Evict), "two are enough");
     assert_eq!(withheld(|it| it.exempt = true), Err("Exempt"));
     assert_eq!(withheld(|it| it.desired = 1), Err("OnlyReplica"));
     assert_eq!(withheld(|it| it.rolling_out = true), Err("RolloutInProgress"));
