@@ -356,7 +356,7 @@ fn doubtful(facts: &Facts<'_>) -> Option<Verdict> {
     match rises.best(0.0) {
         Some(rise) if rise.still_rising && rise.p_value <= DOUBTFUL_P_VALUE => Some(unclear(sureness(Some(rise)))),
         None if rises.abstained => Some(Verdict::Inconclusive(Why::LoadRisesToo)),
-        _ => rises.creeps.then(|| Verdict::Inconclusive(Why::Creeps)),
+        _ => rises.creeps.then_some(Verdict::Inconclusive(Why::Creeps)),
     }
 }
 
