@@ -237,6 +237,7 @@ fn a_revision_that_leaks_again_waits_twice_as_long_after_each_round() {
         let until = at(minutes + wait) + Duration::from_secs(5);
         let refused = ledger.allows(&single, &many, at(minutes + 20)).expect_err("a refusal");
         assert!(matches!(refused, Refusal::Debt { until: it, .. } if it == until), "{refused:?}");
+        assert!(matches!(refusal(&ledger, &single, &many, before(until)), Refusal::Debt { .. }), "a second early");
     }
     let fixed = Wish { revision: Some("r2".into()), ..single };
     assert_eq!(ledger.allows(&fixed, &many, at(4_020)), Ok(()));
