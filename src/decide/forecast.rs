@@ -70,7 +70,7 @@ pub fn forecast(level: f64, limit: f64, slope: f64, scores: &[f64], seen_for: f6
 #[must_use]
 pub fn scores(window: &Window) -> Vec<f64> {
     let (n, last) = (window.len(), window.len().saturating_sub(1));
-    let t: Vec<f64> = window.at.iter().map(|at| at - window.at[0]).collect();
+    let t = window.ages();
     let score = |moment: usize| {
         let upto = n / 3 + moment * (n / 2) / MOMENTS;
         let slope = theil_sen(&t[..upto], &window.y[..upto], 0.8)?.per_second;

@@ -5,12 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use grpc_hygiene::io::ledger::NAME;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::{
-    Api,
-    api::{DeleteParams, ListParams},
-    runtime::wait::await_condition,
-};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
 use super::{
@@ -26,9 +22,7 @@ const COOLDOWN: i64 = 60;
 
 /// Kills the operator's pods without grace: no lease is released, nothing is finished.
 pub async fn kill(world: &World) {
-    let api: Api<Pod> = Api::namespaced(world.client.clone(), HOME);
-    let now = DeleteParams::default().grace_period(0);
-    api.delete_collection(&now, &ListParams::default().labels(OPERATORS)).await.expect("killed");
+    world.delete_at_once(HOME, OPERATORS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Config,
-    api::{ListParams, PostParams},
+    api::{DeleteParams, ListParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::{Value, json};
@@ -164,6 +164,13 @@ impl World {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), HOME);
         let labels = ListParams::default().labels(OPERATORS);
         api.list(&labels).await.map(|it| it.items).map_err(|it| it.to_string())
+    }
+
+    /// Deletes the pods with these labels without grace: nothing is finished, and what they kept goes with them.
+    pub async fn delete_at_once(&self, namespace: &str, labels: &str) {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let now = DeleteParams::default().grace_period(0);
+        pods.delete_collection(&now, &ListParams::default().labels(labels)).await.expect("deleted");
     }
 
     /// Our own program on this host, with Prometheus at its Service's address.

@@ -210,7 +210,7 @@ fn creeps(window: &Window, load: &impl Fn(&Window) -> Option<Load>, need: Need) 
         None => window.y.clone(),
     };
     let (low, high) = ends(&y);
-    let t: Vec<f64> = window.at.iter().map(|at| at - window.at[0]).collect();
+    let t = window.ages();
     high - low >= need.least
         && trend(&t, &y, SLOPE_CONFIDENCE).is_some_and(|it| it.z >= *Z_OF_ALERTS.end() && goes_on(&t, &y, &it))
 }
@@ -281,8 +281,7 @@ fn rise(
         *abstained |= z >= *Z_OF_ALERTS.start();
         return None;
     }
-    let since = |at: &f64| at - window.at[0];
-    let t: Vec<f64> = window.at.iter().map(since).collect();
+    let t = window.ages();
     let trend = trend(&t, &y, SLOPE_CONFIDENCE)?;
     let z = trend.z / caution;
     let trend = Trend { z, p_value: upper_tail_of(z), ..trend };
@@ -312,7 +311,7 @@ fn ends(y: &[f64]) -> (f64, f64) {
 /// The values less what follows the load, and by how much the variance of a trend grows because load and time move
 /// alike. Time is the clock, or the calls made so far, whichever explains the values better.
 fn without_load(window: &Window, load: &Load) -> Option<(Vec<f64>, f64)> {
-    let age: Vec<f64> = window.at.iter().map(|at| at - window.at[0]).collect();
+    let age = window.ages();
     let by_age = regression_on_load(&age, &load.rate, &window.y);
     let by_work = regression_on_load(&load.done, &load.rate, &window.y);
     // Of two clocks that tell nearly the same time the simpler one is read.

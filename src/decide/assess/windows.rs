@@ -53,6 +53,11 @@ impl Window {
         self.at.last().zip(self.at.first()).map_or(0.0, |(last, first)| last - first)
     }
 
+    /// The times of the points since the first, seconds.
+    pub fn ages(&self) -> Vec<f64> {
+        self.at.iter().map(|at| at - self.at[0]).collect()
+    }
+
     /// By how much the last points stand above the first.
     pub fn growth(&self) -> f64 {
         let (first, last, _) = eighths(&self.y);

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use grpc_hygiene::api::GrpcClientPolicyStatus;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api,
-    api::{DeleteParams, ListParams},
-};
+use kube::{Api, api::ListParams};
 
 use super::super::{
     enforce::is_ready,
@@ -24,7 +21,7 @@ async fn empty(world: &World) {
     let pods: Api<Pod> = Api::namespaced(world.client.clone(), "monitoring");
     let all = ListParams::default().labels("app=prometheus");
     let before = pods.list(&all).await.expect("pods").items.into_iter().next().and_then(|it| it.metadata.uid);
-    pods.delete_collection(&DeleteParams::default().grace_period(0), &all).await.expect("deleted");
+    world.delete_at_once("monitoring", "app=prometheus").await;
     // The deployment's status is about the old one for a moment.
     let back = || async {
         let found = pods.list(&all).await.map_err(|it| it.to_string())?.items;

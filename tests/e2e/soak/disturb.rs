@@ -187,9 +187,7 @@ async fn cut_off(world: &World, random: &mut Random, span: Duration) {
 
 /// Their data are in an `emptyDir`, and go with the pods.
 async fn empty(world: &World, app: &str) {
-    let api: Api<Pod> = Api::namespaced(world.client.clone(), "monitoring");
-    let now = DeleteParams::default().grace_period(0);
-    api.delete_collection(&now, &ListParams::default().labels(&format!("app={app}"))).await.expect("deleted");
+    world.delete_at_once("monitoring", &format!("app={app}")).await;
 }
 
 #[test]

@@ -7,6 +7,8 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
+use grpc_hygiene::decide::stats::{median, theil_sen};
+
 /// The chart's limit, KiB.
 const LIMIT: f64 = 256.0 * 1_024.0;
 /// What may be added in an hour.
@@ -48,7 +50,7 @@ impl Memory {
     pub fn median_and_most(&self) -> (f64, f64) {
         let all: Vec<f64> = self.lives.values().flatten().map(|it| it.1).collect();
         let most = all.iter().copied().fold(0.0, f64::max);
-        (median(all).unwrap_or_default() / 1_024.0, most / 1_024.0)
+        (median(&all).unwrap_or_default() / 1_024.0, most / 1_024.0)
     }
 
     /// What of a life is behind the warm-up, and long enough.
@@ -62,7 +64,7 @@ impl Memory {
     pub fn slopes(&self) -> Vec<(&Life, f64, f64)> {
         let told = self.lives.iter().filter_map(|(life, samples)| Some((life, Self::told(samples)?)));
         told.filter_map(|(life, samples)| {
-            let middle = median(samples.iter().map(|it| it.1).collect())?;
+            let middle = median(&values(&samples))?;
             Some((life, slope(&samples)? * HOUR, middle))
         })
         .collect()
@@ -86,7 +88,7 @@ impl Memory {
         for leads in [true, false] {
             let of_the_role = self.lives.iter().filter(|(life, _)| life.leads == leads);
             let all: Vec<(f64, f64)> = of_the_role.flat_map(|(_, samples)| warm(samples)).collect();
-            let middle = median(all.iter().map(|it| it.1).collect());
+            let middle = median(&values(&all));
             if let (Some(slope), Some(middle)) = (slope(&all), middle) {
                 let (percent, role) = (slope * HOUR / middle * 100.0, if leads { "led" } else { "stood by" });
                 let _ = writeln!(text, "memory of the whole  {percent:+.2} % per hour, of all that {role}");
@@ -101,15 +103,14 @@ fn warm(samples: &[(f64, f64)]) -> Vec<(f64, f64)> {
     samples.iter().copied().filter(|it| it.0 - first.0 >= WARM_UP.as_secs_f64()).collect()
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+fn values(samples: &[(f64, f64)]) -> Vec<f64> {
+    samples.iter().map(|it| it.1).collect()
 }
 
 /// By Theil and Sen, per second.
 fn slope(samples: &[(f64, f64)]) -> Option<f64> {
-    let pairs = samples.iter().enumerate().flat_map(|(index, a)| samples[index + 1..].iter().map(move |b| (a, b)));
-    median(pairs.filter(|(a, b)| a.0 != b.0).map(|(a, b)| (b.1 - a.1) / (b.0 - a.0)).collect())
+    let (at, resident): (Vec<f64>, Vec<f64>) = samples.iter().copied().unzip();
+    theil_sen(&at, &resident, 0.95).map(|it| it.per_second)
 }
 
 #[cfg(test)]

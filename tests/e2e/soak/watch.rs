@@ -65,7 +65,8 @@ struct State {
 
 /// What one look at the cluster has found. What did not answer is not there.
 struct Look {
-    alerts: Option<BTreeSet<String>>,
+    /// The namespaces whose leak is told, at each Alertmanager.
+    alerts: [Option<BTreeSet<String>>; 2],
     evaluations: BTreeMap<String, f64>,
     ledger: Option<ConfigMap>,
     policies: Vec<GrpcClientPolicy>,
@@ -141,7 +142,7 @@ impl Watch {
             self.world.leader(),
         );
         Look {
-            alerts: alerts.into_iter().flatten().reduce(|one, other| &one | &other),
+            alerts,
             evaluations: evaluations.unwrap_or_default(),
             ledger: ledger.unwrap_or_default(),
             policies: policies.map(|it| it.items).unwrap_or_default(),
@@ -162,8 +163,8 @@ impl Watch {
 
     fn note(&self, look: &Look) {
         let mut state = self.state();
-        if let Some(alerts) = &look.alerts {
-            state.note_alerts(alerts);
+        if let Some(alerts) = look.alerts.iter().flatten().cloned().reduce(|one, other| &one | &other) {
+            state.note_alerts(&alerts);
         }
         state.note_evaluations(&look.evaluations);
         state.note_ledger(look.ledger.as_ref(), &self.tenants);
@@ -202,10 +203,9 @@ impl Watch {
         let settled = || async {
             let look = self.look().await;
             self.note(&look);
-            let at_each = self.alerts().await;
             let told_by =
                 |it: &Tenant, at: &Option<BTreeSet<String>>| at.as_ref().is_some_and(|at| at.contains(&it.namespace));
-            let untold = self.leaking().filter(|it| !at_each.iter().all(|at| told_by(it, at)));
+            let untold = self.leaking().filter(|it| !look.alerts.iter().all(|at| told_by(it, at)));
             let untold: Vec<String> = untold.map(|it| it.namespace.clone()).collect();
             let mut state = self.state();
             state.judge(&self.tenants);
