@@ -18,7 +18,7 @@ use super::*;
 use crate::{
     api::{Figures, Offender, PolicyRules, WorkloadRef},
     decide::{
-        Budget, Forecast, Standing, Why, WorkloadState,
+        Budget, Forecast, RestartRule, Standing, Why, WorkloadState,
         ledger::{Entry, Evidence as Settled, Ledger, Object, State},
     },
 };
@@ -128,10 +128,18 @@ fn world() -> World {
     }
 }
 
+fn policy(spec: &serde_json::Value) -> Policy {
+    let rules: PolicyRules = serde_json::from_value(spec.clone()).expect("a spec");
+    Policy::parse(&rules).expect("valid")
+}
+
+fn restart_rule(spec: &serde_json::Value) -> RestartRule {
+    policy(spec).restart.expect("a rule")
+}
+
 impl World {
     fn plan(&self) -> Plan {
-        let rules: PolicyRules = serde_json::from_value(self.spec.clone()).expect("a spec");
-        plan(&Policy::parse(&rules).expect("valid"), &self.findings, &self.history, now())
+        plan(&policy(&self.spec), &self.findings, &self.history, now())
     }
 
     fn restart_of(&self, pod: &str) -> Result<Restart, &'static str> {

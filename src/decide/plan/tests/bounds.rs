@@ -98,9 +98,7 @@ fn contested(restart: &serde_json::Value) -> World {
     let mut world = world();
     let rules =
         serde_json::json!({"allPods": true, "mode": "Enforce", "remediation": {"alert": {}, "restart": restart}});
-    let rules: PolicyRules = serde_json::from_value(rules).expect("a spec");
-    let rule = Policy::parse(&rules).expect("valid").restart.expect("a rule");
-    world.history.rivals = vec![Rival::new("all-shops", &rule, &world.findings)];
+    world.history.rivals = vec![Rival::new("all-shops", &restart_rule(&rules), &world.findings)];
     world
 }
 

@@ -148,8 +148,7 @@ fn people_are_asked_before_the_window_begins_but_not_about_what_is_not_sure_or_n
 #[test]
 fn what_another_policy_asks_for_is_waited_for_as_it_has_seen_it() {
     let mut two = world();
-    let rule = Policy::parse(&serde_json::from_value(asking("First").spec).expect("a spec")).expect("valid").restart;
-    let rival = Rival::new("everybody", &rule.expect("a rule"), &two.findings);
+    let rival = Rival::new("everybody", &restart_rule(&asking("First").spec), &two.findings);
     two.history.rivals = vec![rival.clone()];
     assert_eq!(two.restart_of("a"), Err("AwaitingApproval"), "it has not judged the pod");
     let mut theirs = asking("First");
@@ -165,12 +164,9 @@ fn what_another_policy_asks_for_is_waited_for_as_it_has_seen_it() {
 
 #[test]
 fn before_the_act_the_workload_is_looked_at_again_by_all_rules_that_have_a_say() {
-    let rule = |spec: serde_json::Value| {
-        Policy::parse(&serde_json::from_value(spec).expect("a spec")).expect("valid").restart.expect("a rule")
-    };
     let mut two = world();
     two.set("maxUnavailable", 2);
-    let own = rule(two.spec.clone());
+    let own = restart_rule(&two.spec);
     let asked = |world: &mut World, ready: u32| {
         let plan = world.plan();
         let state = WorkloadState { ready, available: ready, ..world.state().clone() };
@@ -179,7 +175,7 @@ fn before_the_act_the_workload_is_looked_at_again_by_all_rules_that_have_a_say()
     };
     assert_eq!([3, 2, 1].map(|ready| asked(&mut two, ready)), [Ok(()), Ok(()), Err("TooFewAvailable")]);
     let strict = serde_json::json!({"alert": {}, "restart": {"maxUnavailable": 1}});
-    let strict = rule(serde_json::json!({"allPods": true, "mode": "Enforce", "remediation": strict}));
+    let strict = restart_rule(&serde_json::json!({"allPods": true, "mode": "Enforce", "remediation": strict}));
     two.history.rivals = vec![Rival::new("everybody", &strict, &two.findings)];
     assert_eq!([3, 2].map(|ready| asked(&mut two, ready)), [Ok(()), Err("TooFewAvailable")]);
 }
@@ -218,8 +214,7 @@ fn the_administrators_alerts_and_those_of_other_policies_hold_as_well() {
     guarded.history.alerting = Some(Ok(vec![rule("EtcdDown", Some("kube-system"))]));
     assert_eq!(guarded.restart_of("a"), Err("StandDown"), "whatever namespace it is about");
     let mut two = world();
-    let rules = serde_json::from_value(alerting(vec![]).spec).expect("a spec");
-    let theirs = Policy::parse(&rules).expect("valid").restart.expect("a rule");
+    let theirs = restart_rule(&alerting(vec![]).spec);
     two.history.rivals = vec![Rival::new("everybody", &theirs, &two.findings)];
     two.history.alerting = Some(Ok(vec![rule("NodeDown", Some("bank"))]));
     let because = two.decided("a").expect_err("withheld").expect("a reason");
