@@ -62,12 +62,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (stop, stopped) = watch::channel(false);
     let server = serve(&args, pages.clone(), shelf.clone(), &stopped).await?;
     let kube_config = KubeConfig::infer().await.context("no Kubernetes cluster is configured")?;
-    let client = Client::try_from(kube_config.clone())?;
+    let leadership = Leadership::default();
+    let client = acting::reporting(kube_config.clone(), &leadership)?;
     tokio::select! {
         required = require_definitions(&client) => required?,
         signalled = signalled() => return signalled.map(|()| ExitCode::SUCCESS).context("signals cannot be received"),
     }
-    let leadership = Leadership::default();
     let election = leadership.client(kube_config.clone())?;
     let hands = Hands {
         reading: client.clone(),

@@ -95,35 +95,38 @@ pub(super) fn of_targets(buckets: &[Indexed<'_>], targets: &[Target]) -> BTreeMa
     let Some(width) = buckets.iter().filter_map(Indexed::width).reduce(f64::min) else { return BTreeMap::new() };
     let finest: Vec<&Indexed<'_>> =
         buckets.iter().filter(|it| it.width() == Some(width) && REMEMBERED.contains(&it.signal())).collect();
-    let alive: BTreeSet<(&str, &str)> =
-        targets.iter().map(|it| (it.subject.namespace.as_str(), it.subject.pod.as_str())).collect();
-    let told: BTreeSet<(&str, &str)> = finest.iter().flat_map(|it| it.pods()).collect();
+    let dead = dead(&finest, targets);
     let mut all: BTreeMap<(Workload, String), Vec<Ancestor>> = BTreeMap::new();
     for target in targets {
         let Some(workload) = &target.workload else { continue };
+        let earlier_life =
+            target.started.and_then(|started| ancestor(&finest, target, target.revision.clone(), started));
         let key = (workload.clone(), target.subject.container.clone());
-        // Earlier lives of the container itself.
-        if let Some(started) = target.started {
-            all.entry(key.clone()).or_default().extend(ancestor(&finest, target, target.revision.clone(), started));
-        }
-        if all.get(&key).is_some_and(|it| it.len() > 1) {
-            continue;
-        }
-        let dead = told.iter().filter(|it| it.0 == workload.namespace && !alive.contains(*it));
-        let ghosts = dead.filter_map(|(namespace, pod)| {
-            let revision = revision_of(pod, workload)?;
-            let subject = Subject {
-                namespace: (*namespace).to_owned(),
-                pod: (*pod).to_owned(),
-                uid: String::new(),
-                ..target.subject.clone()
-            };
-            ancestor(&finest, &Target { subject, ..target.clone() }, revision, f64::INFINITY)
+        let known = all.entry(key).or_insert_with(|| {
+            let dead = dead.get(workload.namespace.as_str()).into_iter().flatten();
+            dead.filter_map(|pod| ghost(&finest, target, workload, pod)).collect()
         });
-        let ghosts: Vec<Ancestor> = ghosts.collect();
-        all.entry(key).or_default().extend(ghosts);
+        known.extend(earlier_life);
     }
     all.into_iter().map(|(key, ancestors)| (key, newest(ancestors))).collect()
+}
+
+/// The pods that the buckets tell of and that are no longer there, by namespace.
+fn dead<'a>(buckets: &[&Indexed<'a>], targets: &[Target]) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+    let alive: BTreeSet<(&str, &str)> =
+        targets.iter().map(|it| (it.subject.namespace.as_str(), it.subject.pod.as_str())).collect();
+    let mut dead: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (namespace, pod) in buckets.iter().flat_map(|it| it.pods()).filter(|it| !alive.contains(it)) {
+        dead.entry(namespace).or_default().insert(pod);
+    }
+    dead
+}
+
+/// The life of a dead pod, if it was one of this target's workload.
+fn ghost(buckets: &[&Indexed<'_>], target: &Target, workload: &Workload, pod: &str) -> Option<Ancestor> {
+    let revision = revision_of(pod, workload)?;
+    let subject = Subject { pod: pod.to_owned(), uid: String::new(), ..target.subject.clone() };
+    ancestor(buckets, &Target { subject, ..target.clone() }, revision, f64::INFINITY)
 }
 
 fn ancestor(buckets: &[&Indexed<'_>], target: &Target, revision: Option<String>, until: f64) -> Option<Ancestor> {

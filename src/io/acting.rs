@@ -1,6 +1,7 @@
 //! The acting client: the only way by which anything in the cluster is changed, but for status, events and the lease.
+//! And the gate before it, which the status and the events pass, too.
 //!
-//! It makes one attempt and no second one, waits 15 seconds for an answer, and looks right before each request is sent
+//! The client makes one attempt and no second one, waits 15 seconds for an answer, and looks right before each request is sent
 //! whether we still lead and whether the decision is still fresh. It decides nothing about what is sent.
 
 use std::{
@@ -9,7 +10,7 @@ use std::{
 };
 
 use futures::{FutureExt, future, future::BoxFuture};
-use http::Request;
+use http::{Method, Request};
 use kube::{
     Client, Config, Error,
     client::{Body, ClientBuilder},
@@ -158,17 +159,33 @@ fn budget(status: &kube::core::Status) -> Option<String> {
     Some(printable(name.unwrap_or(&cause.message)))
 }
 
+/// Builds the client that observes and reports. What it reads it reads at any time; a leader that stood still and has
+/// lost the lease meanwhile writes no status and no event.
+///
+/// # Errors
+/// The configuration does not make a client.
+pub fn reporting(config: Config, leadership: &Leadership) -> Result<Client, Error> {
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Gate::of_writes(leadership)).build())
+}
+
 /// Asks right before each request whether it may be sent.
 #[derive(Clone, Debug)]
 pub struct Gate {
     leadership: Leadership,
+    only_writes: bool,
 }
 
 impl Gate {
-    /// A gate that opens while we lead.
+    /// A gate that opens while we lead, for 15 seconds a request.
     #[must_use]
     pub fn new(leadership: &Leadership) -> Self {
-        Self { leadership: leadership.clone() }
+        Self { leadership: leadership.clone(), only_writes: false }
+    }
+
+    /// A gate that opens for reads always, and for writes while we lead, for 15 seconds a request.
+    #[must_use]
+    pub fn of_writes(leadership: &Leadership) -> Self {
+        Self { leadership: leadership.clone(), only_writes: true }
     }
 
     fn check(&self, deadline: Option<Deadline>) -> Result<(), Refused> {
@@ -213,11 +230,15 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let gate = self.gate.clone();
+        if gate.only_writes && *request.method() == Method::GET {
+            let answer = self.inner.call(request);
+            return async move { answer.await.map_err(Into::into) }.boxed();
+        }
         let deadline = request.extensions().get::<Deadline>().copied();
-        if let Err(refused) = self.gate.check(deadline) {
+        if let Err(refused) = gate.check(deadline) {
             return future::ready(Err(refused.into())).boxed();
         }
-        let gate = self.gate.clone();
         let answer = self.inner.call(request);
         async move {
             // A queue lies between the call and this line, and nothing between this line and the connection.
@@ -254,6 +275,22 @@ mod tests {
         assert_eq!(other.impersonate.as_deref(), Some("system:serviceaccount:hygiene:actor"));
         assert_eq!(other.impersonate_groups, None);
         assert_eq!(acting_as(ours, "hygiene", None).auth_info.impersonate, None);
+    }
+
+    #[tokio::test]
+    async fn a_status_is_not_written_by_one_who_does_not_lead_and_everything_is_read() {
+        let gate = Gate::of_writes(&Leadership::default());
+        let server = tower::service_fn(|_: Request<Body>| future::ready(Ok::<_, BoxError>(())));
+        let mut sending = gate.layer(server);
+        let mut send = |method: Method| {
+            let request = Request::builder().method(method).body(Body::empty()).expect("a request");
+            sending.call(request)
+        };
+        assert!(send(Method::GET).await.is_ok());
+        for method in [Method::PATCH, Method::POST, Method::PUT, Method::DELETE] {
+            let refused = send(method).await.expect_err("a write").downcast::<Refused>().expect("ours");
+            assert_eq!(*refused, Refused::NotLeader);
+        }
     }
 
     #[test]

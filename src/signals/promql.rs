@@ -5,6 +5,7 @@
 //! gaps between samples, and the samples of dead incarnations.
 
 mod clients;
+mod spans;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -182,7 +183,8 @@ pub(super) fn check_custom(text: &str, naming: &Naming) -> Result<(), InvalidQue
 }
 
 fn parsed_query(query: &str) -> Result<Expr, InvalidQuery> {
-    parse(query).map_err(|reason| InvalidQuery::NotPromql { query: query.to_owned(), reason })
+    let not_promql = |reason| InvalidQuery::NotPromql { query: query.to_owned(), reason };
+    spans::check(query).and_then(|()| parse(query)).map_err(not_promql)
 }
 
 fn pinned(text: &str, naming: &Naming, scope: &Scope, window: Duration) -> Result<Expr, InvalidQuery> {

@@ -98,6 +98,23 @@ fn what_hides_time_or_escapes_the_namespace_is_refused() {
 }
 
 #[test]
+fn a_span_of_time_that_nothing_can_hold_is_refused_and_not_fatal() {
+    for text in [
+        "x offset 57777777777777777777@777m",
+        "x offset - 1e300",
+        "x offset +Inf",
+        "x offset NaN",
+        "rate(x[1e99])",
+        "max_over_time(x[1e99:5m])",
+        "max_over_time(x[5m:1e99])",
+    ] {
+        let why = range_query(&custom(text), &scope(&["shop"]), WINDOW).expect_err(text).to_string();
+        assert!(why.contains("seconds"), "{text}: {why}");
+    }
+    assert!(range_query(&custom("rate(x[300]) > 1e300"), &scope(&["shop"]), WINDOW).is_ok(), "a number is no span");
+}
+
+#[test]
 fn a_query_about_another_namespace_does_not_verify() {
     let (shop, labels) = (scope(&["shop"]), Naming::from(Labels::default()));
     assert!(verify(r#"x{namespace="shop"}[5m]"#, &labels, &shop).is_ok());
