@@ -25,6 +25,9 @@ pub const LEASE: &str = "grpc-hygiene";
 /// A renewal older than this counts for nothing: client-go's renew deadline. Others take the lease over 15 s after
 /// the last renewal that they see.
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// Between two renewals: three fit into the renew deadline. client-go's 2 s would cost one request a second, for each renewal
+/// reads the lease and writes it, and a standby reads it as often.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// The longest that one request about the lease may take: two of them fit into the renew deadline.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -111,7 +114,7 @@ pub async fn lead<T>(
     shutdown: impl Future<Output = ()>,
     work: impl Future<Output = T>,
 ) -> Term<T> {
-    let election = LeaderElection::new(client, namespace, LEASE, identity);
+    let election = LeaderElection::new(client, namespace, LEASE, identity).with_retry_period(RENEW_EVERY);
     let guarded = async {
         let _office = leadership.begin();
         work.await
