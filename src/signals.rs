@@ -7,12 +7,14 @@ pub mod catalog;
 mod clients;
 mod custom;
 mod destination;
+mod label_set;
 mod naming;
 mod promql;
 
 pub use clients::{Caveat, ClientNaming, ClientSource, Figure, Metric, Toward, client_sources};
 pub use custom::{CustomSource, InvalidSource};
 pub use destination::{Address, Destination, InvalidDestination};
+pub use label_set::LabelSet;
 pub use naming::{Naming, Whom, cron_job, namespace_of, whom_of};
 pub use promql::{InvalidQuery, Scope, bucket_query, client_queries, range_query, server_queries, verify};
 

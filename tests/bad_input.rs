@@ -1,10 +1,7 @@
 //! Nonsense in, doubt out: whatever the series, a replay ends in a named doubt or in `Healthy`, never in a panic, and
 //! never in a restart. The first test shows that the leak which the others spoil is restarted when it is whole.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use grpc_hygiene::{
     decide::{
@@ -74,7 +71,7 @@ fn series(metric: &str, samples: Vec<Sample>) -> Series {
         _ => &[],
     };
     let labels = labels.iter().chain(more).filter(|(name, _)| metric != OWNER || *name != "container");
-    Series { labels: labels.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(), samples }
+    Series { labels: labels.copied().collect(), samples: samples.into() }
 }
 
 /// A series with a value for each age, seconds.
@@ -97,8 +94,11 @@ fn leak() -> Vec<Series> {
 /// The leak with one of its series changed.
 fn leak_with(metric: &str, change: impl Fn(&mut Vec<Sample>)) -> Vec<Series> {
     let mut leak = leak();
-    let series = leak.iter_mut().find(|it| it.labels["__name__"] == metric).expect("one of the leak's series");
-    change(&mut series.samples);
+    let series =
+        leak.iter_mut().find(|it| it.labels.get("__name__") == Some(metric)).expect("one of the leak's series");
+    let mut samples = series.samples.to_vec();
+    change(&mut samples);
+    series.samples = samples.into();
     leak
 }
 
@@ -136,7 +136,7 @@ fn the_leak_that_the_other_tests_spoil_is_restarted_when_it_is_whole() {
 #[test]
 fn series_shorter_than_the_smallest_scale_are_too_short() {
     let mut leak = leak();
-    leak.iter_mut().for_each(|it| it.samples.truncate(14));
+    leak.iter_mut().for_each(|it| it.samples = it.samples.piece(0..14));
     let replayed = replayed(leak);
     assert!(reasons(&replayed).contains("TooShort"), "{:?}", replayed.inconclusive);
     assert_eq!(replayed.events, []);
@@ -160,7 +160,7 @@ fn constant_series_are_healthy() {
 #[test]
 fn one_point_is_too_short() {
     let mut leak = leak();
-    leak.iter_mut().for_each(|it| it.samples.truncate(1));
+    leak.iter_mut().for_each(|it| it.samples = it.samples.piece(0..1));
     let replayed = replayed(leak);
     assert_eq!(replayed.events, []);
     assert!(reasons(&replayed).is_subset(&["WarmingUp", "TooShort", "Stale", "NoData"].into()), "{replayed:?}");
@@ -212,7 +212,7 @@ fn negative_connections_are_bad_values() {
 #[test]
 fn samples_that_arrive_backwards_are_put_in_order() {
     let mut backwards = leak();
-    backwards.iter_mut().for_each(|it| it.samples.reverse());
+    backwards.iter_mut().for_each(|it| it.samples = it.samples.iter().rev().copied().collect());
     let ordered = replayed(leak());
     assert!(!ordered.events.is_empty(), "the leak is found");
     assert_eq!(replayed(backwards), ordered);
@@ -234,9 +234,9 @@ fn a_clock_that_jumps_back_gives_one_time_two_values_and_they_are_bad_values() {
 #[test]
 fn times_that_are_no_times_tell_nothing() {
     for at in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN, -1.0] {
-        let nowhere = |mut it: Series| {
-            it.samples.iter_mut().for_each(|it| it.at = at);
-            it
+        let nowhere = |it: Series| {
+            let samples = it.samples.iter().map(|it| Sample { at, ..*it }).collect();
+            Series { samples, ..it }
         };
         assert_eq!(replayed(leak().into_iter().map(nowhere).collect()).events, [], "{at}");
         // Some of them among good ones: whatever is made of these, it ends.
@@ -259,7 +259,7 @@ fn a_limit_that_is_raised_mid_window_moves_the_forecast_and_not_the_finding() {
 
 #[test]
 fn without_a_limit_people_are_told_and_nobody_is_restarted() {
-    let unlimited: Vec<Series> = leak().into_iter().filter(|it| it.labels["__name__"] != LIMIT).collect();
+    let unlimited: Vec<Series> = leak().into_iter().filter(|it| it.labels.get("__name__") != Some(LIMIT)).collect();
     let replayed = replayed(unlimited);
     let kinds = kinds(&replayed);
     assert!(kinds.contains(&EventKind::Alert) && !kinds.contains(&EventKind::Restart), "{replayed:?}");
@@ -319,11 +319,7 @@ fn any_series() -> impl Strategy<Value = Series> {
         let named = named.into_iter().zip([metric, namespace, pod, container, path]);
         let others =
             ["resource", "grpc_disconnect_error", "owner_kind", "owner_name", "replicaset"].map(|it| (it, any));
-        let labels: BTreeMap<String, String> = named
-            .chain(others)
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+        let labels = named.chain(others).filter(|(_, value)| !value.is_empty()).collect();
         Series { labels, samples: samples.into_iter().map(|(at, value)| Sample { at, value }).collect() }
     })
 }

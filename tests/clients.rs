@@ -31,7 +31,7 @@ fn users() -> Destination {
 
 /// Whether a backend would find the series when it is asked for the metric.
 fn finds(metric: &Metric, series: &Series) -> bool {
-    let label = |name: &str| series.labels.get(name).map_or("", String::as_str);
+    let label = |name: &str| series.labels.get(name).unwrap_or_default();
     metric.names.contains(&label("__name__"))
         && metric.matchers.iter().all(|(name, op, value)| (label(name) == *value) == (*op == MatchOp::Equal))
 }

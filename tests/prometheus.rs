@@ -46,7 +46,7 @@ async fn read_from(fake: &Fake) -> Result<Matrix, QueryFailure> {
 async fn the_query_is_posted_with_its_time_its_deadline_and_the_wish_for_whole_answers() {
     let fake = serve(|_| async { json(up("[1,\"1\"]")) }).await;
     let matrix = read_from(&fake).await.expect("an answer");
-    assert_eq!((matrix.series.len(), matrix.series[0].labels["pod"].as_str()), (1, "a"));
+    assert_eq!((matrix.series.len(), matrix.series[0].labels.get("pod")), (1, Some("a")));
     let asked = &fake.asked()[0];
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/api/v1/query"));
     for (name, value) in [

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use grpc_hygiene::decide::{Sample, Series};
+use grpc_hygiene::decide::{Sample, Samples, Series};
 
 use super::{
     draw::Draw,
@@ -157,7 +157,7 @@ impl<'a> Emitter<'a> {
         };
         let at = clock[killed].unwrap_or(self.epoch + (killed + pod.steps.start) as f64 * setup.dt + 1.0);
         if let Some(series) = self.series.last_mut() {
-            series.samples.push(Sample { at, value: 1.0 });
+            series.samples = series.samples.iter().copied().chain([Sample { at, value: 1.0 }]).collect();
         }
     }
 
@@ -347,22 +347,21 @@ impl<'a> Emitter<'a> {
 
     fn add(&mut self, name: &str, mut labels: Labels, samples: Vec<Sample>) {
         labels.insert("__name__".to_owned(), name.to_owned());
-        self.series.push(Series { labels, samples });
+        self.series.push(Series { labels: labels.into_iter().collect(), samples: samples.into() });
     }
 
     /// The same metrics from two Prometheus replicas, half an interval apart: as two series, or mixed into one.
     pub fn duplicate(&mut self, dt: f64, mixed: bool) {
         let later = |it: &Sample| Sample { at: it.at + dt / 2.0, ..*it };
         for series in std::mem::take(&mut self.series) {
-            let twin: Vec<Sample> = series.samples.iter().map(later).collect();
+            let twin: Samples = series.samples.iter().map(later).collect();
             if mixed {
-                let mut samples = [series.samples, twin].concat();
+                let mut samples = [&series.samples[..], &twin[..]].concat();
                 samples.sort_by(|a, b| a.at.total_cmp(&b.at));
-                self.series.push(Series { samples, ..series });
+                self.series.push(Series { samples: samples.into(), ..series });
             } else {
                 for (replica, samples) in [("prometheus-0", series.samples), ("prometheus-1", twin)] {
-                    let mut labels = series.labels.clone();
-                    labels.insert("prometheus_replica".to_owned(), replica.to_owned());
+                    let labels = series.labels.with("prometheus_replica", replica);
                     self.series.push(Series { labels, samples });
                 }
             }
@@ -373,15 +372,15 @@ impl<'a> Emitter<'a> {
     /// told by the other.
     pub fn skew(&mut self, seconds: f64, application: bool) {
         for series in &mut self.series {
-            let name = series.labels["__name__"].clone();
+            let name = series.labels.get("__name__").expect("a name");
             let of_application = ["go_", "grpc_", "process_"].iter().any(|it| name.starts_with(it));
-            for sample in &mut series.samples {
-                if application && of_application {
-                    sample.at += seconds;
-                } else if !application && name == "container_start_time_seconds" {
-                    sample.value += seconds;
-                }
-            }
+            let tells_start = name == "container_start_time_seconds";
+            let off = |it: &Sample| match *it {
+                Sample { at, value } if application && of_application => Sample { at: at + seconds, value },
+                Sample { at, value } if !application && tells_start => Sample { at, value: value + seconds },
+                sample => sample,
+            };
+            series.samples = series.samples.iter().map(off).collect();
         }
     }
 }

@@ -59,7 +59,7 @@ impl Tracks {
             let of_container = |it: &&Series| it.labels.get("container").is_some_and(|it| !it.is_empty());
             named(incident, name)
                 .filter(of_container)
-                .map(|it| Track::new(key(it), &limits, it.samples.clone()))
+                .map(|it| Track::new(key(it), &limits, it.samples.to_vec()))
                 .collect()
         };
         Self {
@@ -90,7 +90,7 @@ fn named<'a>(incident: &'a Incident, name: &'a str) -> impl Iterator<Item = &'a 
 }
 
 fn key(series: &Series) -> (String, String) {
-    let label = |name: &str| series.labels.get(name).cloned().unwrap_or_default();
+    let label = |name: &str| series.labels.get(name).unwrap_or_default().to_owned();
     (label("pod"), label("container"))
 }
 

@@ -76,7 +76,7 @@ impl Made {
         let count = (LONG / NONSENSE_EVERY) as u32;
         let spoiled =
             (0..=count).map(|index| Sample { at: START + NONSENSE_EVERY * f64::from(index), value: nonsense });
-        Series { labels, samples: made.chain(spoiled).collect() }
+        Series { labels: labels.into_iter().collect(), samples: made.chain(spoiled).collect() }
     }
 }
 

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use rise::Past;
 pub use rise::{Need, Rise, Rises, Strength};
 pub use windows::{Counter, Load, Window};
 
@@ -140,7 +141,8 @@ impl Look<'_> {
         let windows = windows::windows(signal, measured, &self.scales, self.from, self.now)?;
         let load = |it: &Window| Load::in_window(self.load, it);
         let newest = measured.samples.last().map_or(0.0, |it| it.value);
-        Ok(Some(rise::rises(windows, load, need, newest, self.scales[0].span)))
+        let past = Past { whole: self.scales[0].span, due: self.now - self.from };
+        Ok(Some(rise::rises(windows, load, need, newest, past)))
     }
 }
 

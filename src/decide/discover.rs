@@ -27,7 +27,8 @@ pub fn targets(answers: &[Answer], selector: Option<&LabelSelector>) -> Vec<Targ
             let Some((pod, container)) = whom(answer, series) else { continue };
             // What an agent says of others carries the agent's own labels.
             if matches!(answer.source.naming, Naming::Labels(_)) {
-                labels.entry(pod.clone()).or_default().extend(series.labels.clone());
+                let owned = series.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+                labels.entry(pod.clone()).or_default().extend(owned);
             }
             containers.entry(pod).or_default().extend(container);
         }
@@ -111,8 +112,7 @@ fn owners<'a>(answers: &'a [Answer], signal: Signal, owned: &str) -> BTreeMap<(&
         answers.iter().filter(|it| it.source.signal == signal).flat_map(|it| &it.result).flat_map(|it| &it.series);
     let owner = |series: &'a Series| {
         // kube-state-metrics writes <none> for what has no owner.
-        let label =
-            |name: &str| series.labels.get(name).map(String::as_str).filter(|it| !it.is_empty() && *it != "<none>");
+        let label = |name: &str| series.labels.get(name).filter(|it| !it.is_empty() && *it != "<none>");
         let (namespace, owned) = (label("namespace")?, label(owned)?);
         let (kind, name) = (label("owner_kind")?.to_owned(), label("owner_name")?.to_owned());
         Some(((namespace, owned), Workload { namespace: namespace.to_owned(), kind, name }))
@@ -136,7 +136,7 @@ mod tests {
 
     fn answer(signal: Signal, source: usize, labels: &[(&str, &str)], value: f64) -> Answer {
         let labels = labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let series = vec![Series { labels, samples: vec![Sample { at: 995.0, value }] }];
+        let series = vec![Series { labels, samples: vec![Sample { at: 995.0, value }].into() }];
         Answer {
             source: catalog::sources(signal).remove(source),
             width: None,
@@ -214,7 +214,7 @@ mod tests {
         let mut restarts = answer(Signal::Restarts, 0, &labels, 1.0);
         if let Ok(matrix) = &mut restarts.result {
             let samples = [(965.0, 0.0), (980.0, 1.0), (995.0, 1.0)].map(|(at, value)| Sample { at, value });
-            Arc::make_mut(matrix).series[0].samples = samples.to_vec();
+            Arc::make_mut(matrix).series[0].samples = samples.to_vec().into();
         }
         let now = Timestamp::from_second(1_000).expect("a time");
         let answers = [calls, restarts];

@@ -9,10 +9,10 @@ use jiff::Timestamp;
 
 use crate::{
     decide::{
-        Matrix, Observation, Reading, Sample, Series, Target, Why, lineage,
+        Matrix, Observation, Reading, Sample, Samples, Series, Target, Why, lineage,
         observation::Measured,
         scales::BUCKETS,
-        series::{Level, clean, interval, since, step, unwrapped, value_at},
+        series::{Level, clean, interval, step, unwrapped, value_at},
     },
     signals::{Merge, Signal, Source, Witness},
 };
@@ -105,6 +105,14 @@ pub fn gather(answers: &[Answer], targets: Vec<Target>, window: Duration, now: T
     targets.into_iter().map(observe).collect()
 }
 
+/// Those of whom an answer says nothing. Doubt is something.
+#[must_use]
+pub fn without_data<'t>(answer: &Answer, mut targets: Vec<&'t Target>, now: Timestamp) -> Vec<&'t Target> {
+    let answer = Indexed::new(answer);
+    targets.retain(|it| matches!(answer.read(it, &[], now), Reading::Absent));
+    targets
+}
+
 /// One signal of one life of a container, as one source tells it.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
@@ -151,7 +159,7 @@ pub(super) fn runs(answers: &[Indexed<'_>], target: &Target, life: (f64, f64)) -
 }
 
 /// One series, and its samples of one life.
-type Part<'a> = (&'a Series, Vec<Sample>);
+type Part<'a> = (&'a Series, Samples);
 
 /// An answer whose series can be found by pod.
 pub(super) struct Indexed<'a> {
@@ -205,7 +213,7 @@ impl<'a> Indexed<'a> {
     }
 
     /// The points about a target up to a time; `None` when they cannot be used.
-    pub fn points(&self, target: &Target, until: f64) -> Option<Vec<Sample>> {
+    pub fn points(&self, target: &Target, until: f64) -> Option<Samples> {
         let told = self.merged(target, (f64::NEG_INFINITY, until)).ok()?;
         Some(told.map(|(points, _)| points).unwrap_or_default())
     }
@@ -238,10 +246,10 @@ impl<'a> Indexed<'a> {
         }
     }
 
-    fn measured(&self, samples: Vec<Sample>, series: &Series, target: &Target) -> Measured {
+    fn measured(&self, samples: Samples, series: &Series, target: &Target) -> Measured {
         Measured {
             source: self.source.name.clone(),
-            samples: samples.into(),
+            samples,
             levels: Vec::new(),
             witnessed: self.source.witness == Witness::Platform || scraped_from(series, target),
             direction_blind: self.source.direction_blind,
@@ -255,17 +263,18 @@ impl<'a> Indexed<'a> {
             return Err(why.clone());
         }
         let points = self.merged(target, (life_start(target) + width, f64::INFINITY))?;
-        Ok(points.map(|(points, _)| Level { width, points: points.into() }))
+        Ok(points.map(|(points, _)| Level { width, points }))
     }
 
     /// The samples of one life of the target as one run, and one of the series they come from.
-    fn merged(&self, target: &Target, (from, to): (f64, f64)) -> Result<Option<(Vec<Sample>, &'a Series)>, Why> {
+    fn merged(&self, target: &Target, (from, to): (f64, f64)) -> Result<Option<(Samples, &'a Series)>, Why> {
         let signal = self.source.signal;
         let bad = |what| Why::BadValues { signal, what };
         let mut parts: BTreeMap<Vec<(&str, &str)>, Vec<Part<'a>>> = BTreeMap::new();
         for series in self.about(target)? {
             let samples = clean(&series.samples).map_err(bad)?;
-            let samples = since(&samples[..samples.partition_point(|it| it.at < to)], from).to_vec();
+            let samples =
+                samples.piece(samples.partition_point(|it| it.at < from)..samples.partition_point(|it| it.at < to));
             if !samples.is_empty() {
                 parts.entry(self.identity(series)).or_default().push((series, samples));
             }
@@ -287,13 +296,11 @@ impl<'a> Indexed<'a> {
 
     /// The parts of one telling as one run. Of the incarnations in a life that is over the fullest is meant: the clock
     /// that said when the next one started may have been late.
-    fn joined(&self, parts: &[Part<'a>], over: bool) -> (Vec<Sample>, &'a Series) {
-        let runs = parts.iter().map(|(_, samples)| samples.as_slice());
+    fn joined(&self, parts: &[Part<'a>], over: bool) -> (Samples, &'a Series) {
+        let runs = parts.iter().map(|(_, samples)| samples);
         let samples = match self.source.merge {
             Merge::SumOver(_) => sum(runs, self.source.signal.is_counter()),
-            Merge::NewestOf(_) | Merge::One if over => {
-                runs.max_by_key(|it| it.len()).map(<[Sample]>::to_vec).unwrap_or_default()
-            }
+            Merge::NewestOf(_) | Merge::One if over => runs.max_by_key(|it| it.len()).cloned().unwrap_or_default(),
             Merge::NewestOf(_) | Merge::One => newest(runs),
         };
         (samples, parts[0].0)
@@ -306,7 +313,7 @@ impl<'a> Indexed<'a> {
         let mut about = Vec::new();
         for series in self.by_pod.get(&(subject.namespace.as_str(), subject.pod.as_str())).into_iter().flatten() {
             // A series that names another incarnation of the pod is about somebody else.
-            let other_uid = |it: &String| !it.is_empty() && !subject.uid.is_empty() && *it != subject.uid;
+            let other_uid = |it: &str| !it.is_empty() && !subject.uid.is_empty() && it != subject.uid;
             if series.labels.get("uid").is_some_and(other_uid) {
                 continue;
             }
@@ -333,7 +340,7 @@ impl<'a> Indexed<'a> {
             Merge::One => &[],
         };
         let counts = |name: &str| name != "__name__" && !free.contains(&name);
-        series.labels.iter().filter(|(name, _)| counts(name)).map(|(n, v)| (n.as_str(), v.as_str())).collect()
+        series.labels.iter().filter(|(name, _)| counts(name)).collect()
     }
 }
 
@@ -375,15 +382,18 @@ fn life_start(target: &Target) -> f64 {
 /// Whether the pod's own address was scraped: a tenant can expose any labels, but not another pod's address.
 fn scraped_from(series: &Series, target: &Target) -> bool {
     let Some(instance) = series.labels.get("instance") else { return false };
-    let host = instance.rsplit_once(':').map_or(instance.as_str(), |(host, _)| host);
+    let host = instance.rsplit_once(':').map_or(instance, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     target.pod_ips.iter().any(|it| it == host)
 }
 
 /// One run out of the parts of one client (its targets, methods, …), which are scraped at the same instants. A
 /// counter becomes the growth since the first instant, so that a part that ends is not taken for a reset.
-fn sum<'a>(runs: impl Iterator<Item = &'a [Sample]>, counter: bool) -> Vec<Sample> {
-    let runs: Vec<&[Sample]> = runs.collect();
+fn sum<'a>(runs: impl Iterator<Item = &'a Samples>, counter: bool) -> Samples {
+    let runs: Vec<&Samples> = runs.collect();
+    if let ([one], false) = (runs.as_slice(), counter) {
+        return (*one).clone();
+    }
     let first = runs.iter().filter_map(|it| it.first()).map(|it| it.at).fold(f64::INFINITY, f64::min);
     let mut at: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
     for run in runs {
@@ -409,9 +419,9 @@ fn sum<'a>(runs: impl Iterator<Item = &'a [Sample]>, counter: bool) -> Vec<Sampl
 }
 
 /// The run whose last sample is newest: the current incarnation.
-fn newest<'a>(runs: impl Iterator<Item = &'a [Sample]>) -> Vec<Sample> {
-    let last = |run: &&[Sample]| run.last().map_or(f64::NEG_INFINITY, |it| it.at);
-    runs.max_by(|a, b| last(a).total_cmp(&last(b))).map(<[Sample]>::to_vec).unwrap_or_default()
+fn newest<'a>(runs: impl Iterator<Item = &'a Samples>) -> Samples {
+    let last = |run: &&Samples| run.last().map_or(f64::NEG_INFINITY, |it| it.at);
+    runs.max_by(|a, b| last(a).total_cmp(&last(b))).cloned().unwrap_or_default()
 }
 
 /// The signals that a policy's evaluation asks for, in the order in which they are asked.

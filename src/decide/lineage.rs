@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    decide::{Sample, Subject, Target, Workload, gather::Indexed},
+    decide::{Sample, Samples, Subject, Target, Workload, gather::Indexed},
     signals::Signal,
 };
 
@@ -130,14 +130,13 @@ fn ghost(buckets: &[&Indexed<'_>], target: &Target, workload: &Workload, pod: &s
 }
 
 fn ancestor(buckets: &[&Indexed<'_>], target: &Target, revision: Option<String>, until: f64) -> Option<Ancestor> {
-    let mut signals: BTreeMap<Signal, Vec<Sample>> = BTreeMap::new();
+    let mut signals: BTreeMap<Signal, Samples> = BTreeMap::new();
     for it in buckets {
         if let Some(points) = it.points(target, until).filter(|points| !points.is_empty()) {
             signals.entry(it.signal()).or_insert(points);
         }
     }
-    let signals: Vec<(Signal, &[Sample])> =
-        signals.iter().map(|(signal, points)| (*signal, points.as_slice())).collect();
+    let signals: Vec<(Signal, &[Sample])> = signals.iter().map(|(signal, points)| (*signal, &**points)).collect();
     Ancestor::of(revision, &signals)
 }
 

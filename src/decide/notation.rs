@@ -11,7 +11,7 @@ use promql_parser::{
     parser::{Expr, VectorSelector, parse},
 };
 
-use crate::decide::Sample;
+use crate::{decide::Sample, signals::LabelSet};
 
 /// The most samples of one series. A misprint such as `1+1x1000000000` would fill the memory.
 pub const MAX_SAMPLES: usize = 1_000_000;
@@ -49,7 +49,7 @@ pub enum InvalidNotation {
 ///
 /// # Errors
 /// It is not one metric with labels that are each equal to something.
-pub fn labels(text: &str) -> Result<BTreeMap<String, String>, InvalidNotation> {
+pub fn labels(text: &str) -> Result<LabelSet, InvalidNotation> {
     let refuse = |reason: String| InvalidNotation::Name { text: shortened(text), reason };
     if text.len() > MAX_NAME_BYTES {
         return Err(refuse(format!("it is longer than {MAX_NAME_BYTES} bytes")));
@@ -79,7 +79,7 @@ pub fn labels(text: &str) -> Result<BTreeMap<String, String>, InvalidNotation> {
     if labels.get(METRIC_NAME).is_none_or(String::is_empty) {
         return Err(refuse("the metric's name is missing".to_owned()));
     }
-    Ok(labels)
+    Ok(labels.into_iter().collect())
 }
 
 /// Reads values: items separated by blanks, each a number, `a+bxn`, `a-bxn` or `axn` (the number and n more), `_` or
@@ -222,8 +222,8 @@ mod tests {
     fn a_name_is_a_metric_with_labels() {
         let read = labels(r#"up{pod="orders-1", path="a\\b\"c"}"#).expect("a series");
         let expected = [("__name__", "up"), ("pod", "orders-1"), ("path", "a\\b\"c")];
-        assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
-        assert_eq!(labels("up").expect("a series").len(), 1);
+        assert_eq!(read, expected.into_iter().collect());
+        assert_eq!(labels("up").expect("a series").iter().count(), 1);
         assert_eq!(labels(r#"{__name__="up"}"#), labels("up"));
     }
 

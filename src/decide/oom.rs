@@ -60,7 +60,7 @@ pub fn kills(recording: &Recording) -> Kills {
         }
     }
     for series in &recording.others {
-        let label = |name: &str| series.labels.get(name).map(String::as_str);
+        let label = |name: &str| series.labels.get(name);
         let Some(container) = container(series) else { continue };
         match label("__name__") {
             Some(LAST_REASON) => {
@@ -82,7 +82,7 @@ pub fn kills(recording: &Recording) -> Kills {
 }
 
 fn container(series: &Series) -> Option<Container> {
-    let label = |name: &str| series.labels.get(name).filter(|it| !it.is_empty()).cloned();
+    let label = |name: &str| series.labels.get(name).filter(|it| !it.is_empty()).map(str::to_owned);
     Some((label("namespace")?, label("pod")?, label("container").filter(|it| it != "POD")?))
 }
 

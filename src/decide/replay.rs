@@ -63,7 +63,7 @@ impl Recording {
 /// Whether a source's selector, without namespace and range, selects a series.
 fn selects(source: &Source, series: &Series) -> bool {
     let Query::Selector { metrics, matchers } = &source.query else { return false };
-    let label = |name: &str| series.labels.get(name).map_or("", String::as_str);
+    let label = |name: &str| series.labels.get(name).unwrap_or_default();
     let holds = |(name, op, value): &(&str, MatchOp, &str)| match op {
         MatchOp::Equal => label(name) == *value,
         MatchOp::NotEqual => label(name) != *value,

@@ -2,10 +2,12 @@
 //! how complete, how much did a counter grow. Age, gaps and resets are computed here, never by a query.
 
 use std::{
-    collections::BTreeMap,
     ops::{Deref, Range},
+    slice,
     sync::Arc,
 };
+
+use crate::signals::LabelSet;
 
 /// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,6 +68,15 @@ impl Deref for Samples {
     }
 }
 
+impl<'a> IntoIterator for &'a Samples {
+    type Item = &'a Sample;
+    type IntoIter = slice::Iter<'a, Sample>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 impl PartialEq for Samples {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
@@ -76,9 +87,9 @@ impl PartialEq for Samples {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     /// The labels, `__name__` included.
-    pub labels: BTreeMap<String, String>,
+    pub labels: LabelSet,
     /// The samples.
-    pub samples: Vec<Sample>,
+    pub samples: Samples,
 }
 
 /// A range answer. Warnings belong to the data: a partial answer looks complete without them.
@@ -93,35 +104,37 @@ pub struct Matrix {
 /// Nobody counts further or has more bytes: 2^64. Kubelets write half of it for "no limit".
 const MAX_VALUE: f64 = 18_446_744_073_709_551_616.0;
 
-/// Puts samples in time order and drops exact repetitions of a timestamp. Nothing that we read can be negative.
+/// Samples in time order without exact repetitions of a timestamp; shared, when they came so. Nothing that we read can be
+/// negative.
 ///
 /// # Errors
 /// A value is NaN, infinite, negative or larger than any machine can count, or one timestamp has two values: the name
 /// of the trouble, for a person.
-pub fn clean(samples: &[Sample]) -> Result<Vec<Sample>, &'static str> {
+pub fn clean(samples: &Samples) -> Result<Samples, &'static str> {
+    for sample in samples {
+        check(sample)?;
+    }
+    if samples.is_sorted_by(|a, b| a.at < b.at) {
+        return Ok(samples.clone());
+    }
     let mut sorted = samples.to_vec();
     sorted.sort_by(|a, b| a.at.total_cmp(&b.at));
-    let mut clean: Vec<Sample> = Vec::with_capacity(sorted.len());
-    for sample in sorted {
-        if !sample.at.is_finite() || !sample.value.is_finite() {
-            return Err("a value is NaN or infinite");
-        }
-        if sample.value < 0.0 {
-            return Err("a value is negative");
-        }
-        if sample.value > MAX_VALUE {
-            return Err("a value is larger than any machine can count");
-        }
-        match clean.last() {
-            Some(last) if last.at.total_cmp(&sample.at).is_eq() => {
-                if last.value.total_cmp(&sample.value).is_ne() {
-                    return Err("one timestamp has two values");
-                }
-            }
-            _ => clean.push(sample),
-        }
+    sorted.dedup();
+    // Times are finite, and a zero of either sign is one time.
+    if sorted.windows(2).any(|pair| pair[0].at >= pair[1].at) {
+        return Err("one timestamp has two values");
     }
-    Ok(clean)
+    Ok(sorted.into())
+}
+
+fn check(sample: &Sample) -> Result<(), &'static str> {
+    match sample.value {
+        _ if !sample.at.is_finite() => Err("a value is NaN or infinite"),
+        value if !value.is_finite() => Err("a value is NaN or infinite"),
+        value if value < 0.0 => Err("a value is negative"),
+        value if value > MAX_VALUE => Err("a value is larger than any machine can count"),
+        _ => Ok(()),
+    }
 }
 
 /// So many steps tell how often something is measured.
@@ -241,17 +254,18 @@ mod tests {
 
     #[test]
     fn samples_out_of_order_are_put_in_order_and_repetitions_dropped() {
-        let mixed = samples(&[(2.0, 5.0), (1.0, 4.0), (2.0, 5.0)]);
-        assert_eq!(clean(&mixed), Ok(samples(&[(1.0, 4.0), (2.0, 5.0)])));
+        let mixed = samples(&[(2.0, 5.0), (1.0, 4.0), (2.0, 5.0)]).into();
+        assert_eq!(clean(&mixed), Ok(samples(&[(1.0, 4.0), (2.0, 5.0)]).into()));
     }
 
     #[test]
     fn values_that_cannot_be_measured_are_refused() {
+        let clean = |values: &[(f64, f64)]| clean(&samples(values).into());
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300] {
-            assert!(clean(&samples(&[(1.0, bad)])).is_err());
+            assert!(clean(&[(1.0, bad)]).is_err());
         }
-        assert!(clean(&samples(&[(1.0, 0.0), (2.0, MAX_VALUE)])).is_ok());
-        assert!(clean(&samples(&[(1.0, 1.0), (1.0, 2.0)])).is_err());
+        assert!(clean(&[(1.0, 0.0), (2.0, MAX_VALUE)]).is_ok());
+        assert!(clean(&[(1.0, 1.0), (1.0, 2.0)]).is_err());
     }
 
     #[test]

@@ -24,8 +24,8 @@ use crate::{
     },
     io::{pods, prometheus::Prometheus},
     signals::{
-        Address, ClientSource, Destination, Figure, Scope, Signal, Toward, catalog, client_queries, client_sources,
-        range_query, server_queries,
+        Address, ClientSource, Destination, Figure, LabelSet, Scope, Signal, Toward, catalog, client_queries,
+        client_sources, range_query, server_queries,
     },
 };
 
@@ -204,7 +204,7 @@ async fn ask_source(prometheus: &Prometheus, source: ClientSource, question: Que
 
 /// The answers to several queries as one, a series that several of them found once.
 async fn merged(prometheus: &Prometheus, queries: &[String], now: Timestamp) -> Result<Matrix, QueryFailure> {
-    let mut series: BTreeMap<BTreeMap<String, String>, Series> = BTreeMap::new();
+    let mut series: BTreeMap<LabelSet, Series> = BTreeMap::new();
     let mut warnings = BTreeSet::new();
     for query in queries {
         let matrix = prometheus.read(query, now).await?;

@@ -153,7 +153,7 @@ async fn read_source(
                     length = (2 * length).min(LARGEST_PIECE);
                 }
                 for series in matrix.series {
-                    merged.add(series.labels, series.samples);
+                    merged.add(series.labels, series.samples.iter().copied());
                 }
                 warnings.extend(matrix.warnings);
                 at = end;

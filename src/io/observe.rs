@@ -19,9 +19,8 @@ use kube::Client;
 
 use crate::{
     decide::{
-        Answer, FailureKind, InvalidPolicy, Matrix, Observation, Policy, QueryFailure, Reading, Target, discover,
-        gather,
-        gather::wanted,
+        Answer, FailureKind, InvalidPolicy, Matrix, Observation, Policy, QueryFailure, Target, discover, gather,
+        gather::{wanted, without_data},
         scales::{BUCKETS, coarse_widths, raw_span},
     },
     io::{
@@ -132,7 +131,7 @@ async fn ask(
     now: Timestamp,
 ) -> Result<Vec<Answer>, ObserveError> {
     let mut answers = Vec::new();
-    let mut uncovered: Vec<Target> = targets.to_vec();
+    let mut uncovered: Vec<&Target> = targets.iter().collect();
     for source in candidates(eyes.config, signal, policy.source(signal), scope)? {
         let result = samples(eyes.prometheus, &source, policy, scope, now).await;
         let has_data = result.as_ref().is_ok_and(|it| !it.series.is_empty());
@@ -144,9 +143,7 @@ async fn ask(
         if targets.is_empty() {
             continue;
         }
-        let latest = std::slice::from_ref(&answers[answers.len() - 1]);
-        let without_data = |it: Observation| (it.signals.get(&signal) == Some(&Reading::Absent)).then_some(it.target);
-        uncovered = gather(latest, uncovered, policy.window, now).into_iter().filter_map(without_data).collect();
+        uncovered = without_data(&answers[answers.len() - 1], uncovered, now);
         if uncovered.is_empty() {
             break;
         }

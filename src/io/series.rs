@@ -23,8 +23,11 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 
-use crate::decide::{Sample, Series};
-use line::{Labels, parse};
+use crate::{
+    decide::{Sample, Series},
+    signals::LabelSet,
+};
+use line::parse;
 
 /// How much text is handed to a parser at once, bytes.
 const BATCH: usize = 1 << 20;
@@ -75,7 +78,7 @@ pub struct Loaded {
 #[derive(Clone, Copy)]
 pub struct Reading<'a> {
     /// Whether a series is wanted, by its labels.
-    pub wanted: &'a (dyn Fn(&Labels) -> bool + Sync),
+    pub wanted: &'a (dyn Fn(&LabelSet) -> bool + Sync),
     /// Whether bad lines are counted and left out rather than an error.
     pub skip_bad: bool,
 }
@@ -172,7 +175,7 @@ struct Batch {
 struct Parsed {
     first_line: u64,
     lines: u64,
-    series: Vec<(Labels, Vec<Sample>)>,
+    series: Vec<(LabelSet, Vec<Sample>)>,
     bad: Vec<(u64, String)>,
 }
 
@@ -242,7 +245,7 @@ fn read_batch(text: &mut Box<dyn BufRead + '_>, first_line: u64) -> (Batch, u64,
     (batch, lines, None)
 }
 
-fn parse_batch(batch: &Batch, wanted: &(dyn Fn(&Labels) -> bool + Sync)) -> Parsed {
+fn parse_batch(batch: &Batch, wanted: &(dyn Fn(&LabelSet) -> bool + Sync)) -> Parsed {
     let mut parsed = Parsed { first_line: batch.first_line, lines: 0, series: Vec::new(), bad: Vec::new() };
     for (line, number) in batch.text.split(|it| *it == b'\n').zip(batch.first_line..) {
         if line.iter().all(u8::is_ascii_whitespace) {

@@ -1,9 +1,7 @@
 //! How series say whom they are about: in labels of their own, or in a path that one label holds. It reads labels; it
 //! does not know which exporter writes which ([`super::catalog`] does).
 
-use std::collections::BTreeMap;
-
-use super::Labels;
+use super::{LabelSet, Labels};
 
 /// The label in which Coroot's node agent names the container.
 pub(super) const CONTAINER_ID: &str = "container_id";
@@ -36,8 +34,8 @@ pub struct Whom<'a> {
 impl Naming {
     /// Whom the series with these labels is about; `None` when it names no pod.
     #[must_use]
-    pub fn whom<'a>(&self, labels: &'a BTreeMap<String, String>) -> Option<Whom<'a>> {
-        let label = |name: &str| labels.get(name).map(String::as_str).filter(|it| !it.is_empty());
+    pub fn whom<'a>(&self, labels: &'a LabelSet) -> Option<Whom<'a>> {
+        let label = |name: &str| labels.get(name).filter(|it| !it.is_empty());
         match self {
             Self::Labels(names) => Some(Whom {
                 namespace: label(&names.namespace)?,
@@ -80,7 +78,7 @@ impl From<Labels> for Naming {
 
 /// Namespace and name of the `CronJob` that a path names instead of a pod.
 #[must_use]
-pub fn cron_job<'a>(naming: &Naming, labels: &'a BTreeMap<String, String>) -> Option<(&'a str, &'a str)> {
+pub fn cron_job<'a>(naming: &Naming, labels: &'a LabelSet) -> Option<(&'a str, &'a str)> {
     let Naming::Path(name) = naming else { return None };
     let (namespace, rest) = labels.get(*name)?.strip_prefix(CRON_JOB_PATH)?.split_once('/')?;
     let (job, _container) = rest.split_once('/')?;
@@ -89,23 +87,23 @@ pub fn cron_job<'a>(naming: &Naming, labels: &'a BTreeMap<String, String>) -> Op
 
 /// Whom a series of the catalog is about, for those who hold series and do not know of which source.
 #[must_use]
-pub fn whom_of(labels: &BTreeMap<String, String>) -> Option<Whom<'_>> {
+pub fn whom_of(labels: &LabelSet) -> Option<Whom<'_>> {
     Naming::Path(CONTAINER_ID).whom(labels).or_else(|| Naming::from(Labels::default()).whom(labels))
 }
 
 /// The namespace that a series of the catalog is about; it need not be about a pod.
 #[must_use]
-pub fn namespace_of(labels: &BTreeMap<String, String>) -> Option<&str> {
+pub fn namespace_of(labels: &LabelSet) -> Option<&str> {
     let by_path = Naming::Path(CONTAINER_ID).whom(labels).map(|it| it.namespace);
-    by_path.or_else(|| labels.get(&Labels::default().namespace).map(String::as_str).filter(|it| !it.is_empty()))
+    by_path.or_else(|| labels.get(&Labels::default().namespace).filter(|it| !it.is_empty()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    fn labels(pairs: &[(&str, &str)]) -> LabelSet {
+        pairs.iter().copied().collect()
     }
 
     #[test]

@@ -95,7 +95,8 @@ async fn the_api_says_where_the_service_is_and_who_owns_the_pods() {
 #[tokio::test]
 async fn a_rise_that_no_told_client_accounts_for_is_said() {
     let api = serve(|asked: Asked| async move { cluster(&asked.path) }).await;
-    let steady = page::coroot().into_iter().filter(|it| it.labels["container_id"].contains("/web/"));
+    let steady =
+        page::coroot().into_iter().filter(|it| it.labels.get("container_id").is_some_and(|it| it.contains("/web/")));
     let fake = backend(steady.chain([sockets("users-0", 5.0)]).collect()).await;
     let config = kubeconfig(&api, "rise");
     let (code, out, err) = run_with(&fake, config.to_str().expect("a path"), &["users"]).await;

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use grpc_hygiene::decide::{Sample, Series, notation};
+use grpc_hygiene::{
+    decide::{Sample, Series, notation},
+    signals::LabelSet,
+};
 
 /// When the pages `before` were scraped, Unix seconds; a multiple of the step.
 pub const START: i64 = 1_799_996_400;
@@ -19,14 +22,16 @@ pub fn scraped(name: &str, target: &[(&str, &str)]) -> Vec<Series> {
         let share = |n: i64| n as f64 / (POINTS - 1) as f64;
         let at = |n: i64| (START + n * (END - START) / (POINTS - 1)) as f64;
         let sample = |n| Sample { at: at(n), value: (first + (last - first) * share(n)).round() };
-        let added = target.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Series { labels: labels.into_iter().chain(added).collect(), samples: (0..POINTS).map(sample).collect() }
+        Series {
+            labels: labels.iter().chain(target.iter().copied()).collect(),
+            samples: (0..POINTS).map(sample).collect(),
+        }
     });
     rows.collect()
 }
 
 /// The rows of a page: the text format of Prometheus, or that of OpenMetrics.
-fn page(name: &str) -> BTreeMap<BTreeMap<String, String>, f64> {
+fn page(name: &str) -> BTreeMap<LabelSet, f64> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pages").join(name);
     let text = fs::read_to_string(path).expect(name);
     let row = |line: &str| {

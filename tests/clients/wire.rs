@@ -19,8 +19,8 @@ use super::page;
 /// kube-state-metrics' word on who owns the pods.
 fn owners() -> Vec<Series> {
     let series = |labels: &[(&str, &str)]| Series {
-        labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        samples: vec![Sample { at: page::END as f64, value: 1.0 }],
+        labels: labels.iter().copied().collect(),
+        samples: vec![Sample { at: page::END as f64, value: 1.0 }].into(),
     };
     let of_pod = |pod: &str| {
         let owner = [("owner_kind", "ReplicaSet"), ("owner_name", "orders-5967f54959")];
@@ -58,7 +58,7 @@ fn one() -> Response {
 fn found(query: &str, held: &[Series]) -> Value {
     let selector = selector(parse(query).expect(query));
     let matches = |it: &&Series| {
-        let label = |name: &str| it.labels.get(name).map_or("", String::as_str);
+        let label = |name: &str| it.labels.get(name).unwrap_or_default();
         selector.name.as_deref().is_none_or(|name| name == label("__name__"))
             && selector.matchers.matchers.iter().all(|it| it.is_match(label(&it.name)))
     };
@@ -103,10 +103,7 @@ pub async fn run_with(fake: &Fake, kubeconfig: &str, arguments: &[&str]) -> (Opt
 pub fn sockets(pod: &str, slope: f64) -> Series {
     let labels = [("__name__", "container_sockets"), ("namespace", "shop"), ("pod", pod), ("container", "app")];
     let sample = |n: i64| Sample { at: (page::START + 60 * n) as f64, value: (30.0 + slope * n as f64).round() };
-    Series {
-        labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        samples: (0..61).map(sample).collect(),
-    }
+    Series { labels: labels.into_iter().collect(), samples: (0..61).map(sample).collect() }
 }
 
 #[tokio::test]

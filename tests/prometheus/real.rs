@@ -107,7 +107,7 @@ async fn a_real_prometheus_answers_with_its_own_samples() {
         if series.samples.len() < 2 { Err("one sample so far".to_owned()) } else { Ok(series.clone()) }
     })
     .await;
-    assert_eq!(series.labels["__name__"], "go_goroutines");
+    assert_eq!(series.labels.get("__name__"), Some("go_goroutines"));
     assert!(series.samples.iter().all(|it| it.value > 1.0));
 
     let failure = prometheus.read("sum(", Timestamp::now()).await.expect_err("not PromQL");

@@ -23,7 +23,7 @@ use grpc_hygiene::{
     },
     metrics::Metrics,
 };
-use kube::{Client, client::ClientBuilder};
+use kube::client::ClientBuilder;
 use simulated_clock::Clocks;
 use tokio::{
     runtime::{Builder, Runtime},

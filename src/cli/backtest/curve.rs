@@ -89,8 +89,8 @@ fn merged(source: &Source, about: &[&Series]) -> Vec<Sample> {
         return all;
     };
     let whole = |series: &Series| -> Vec<(String, String)> {
-        let labels = series.labels.iter().filter(|(name, _)| !parts.contains(&name.as_str()));
-        labels.map(|(name, value)| (name.clone(), value.clone())).collect()
+        let labels = series.labels.iter().filter(|(name, _)| !parts.contains(name));
+        labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     };
     let Some(first) = about.first().map(|it| whole(it)) else { return Vec::new() };
     let mut sums: BTreeMap<u64, Sample> = BTreeMap::new();

@@ -1,14 +1,7 @@
 //! Where a backtest's past comes from: files of series, read once for all policies, or a metrics backend, asked for
 //! each policy what that policy would have asked.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{borrow::Cow, collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
@@ -28,7 +21,7 @@ use crate::{
         prometheus::Prometheus,
         series::{Loaded, Reading, read_files},
     },
-    signals::{Query, Scope, Signal, catalog, namespace_of},
+    signals::{LabelSet, Query, Scope, Signal, catalog, namespace_of},
 };
 
 /// How far back a backtest of a metrics backend looks unless it is told.
@@ -143,8 +136,8 @@ fn files(args: &BacktestArgs, policies: &[Known], progress: &Progress) -> anyhow
     let of_policies: Option<Vec<BTreeSet<String>>> = policies.iter().map(|it| namespaces(args, it)).collect();
     let namespaces: Option<BTreeSet<String>> = of_policies.map(|it| it.into_iter().flatten().collect());
     let metrics = metrics();
-    let wanted = |labels: &BTreeMap<String, String>| {
-        labels.get("__name__").is_some_and(|it| metrics.contains(it.as_str()))
+    let wanted = |labels: &LabelSet| {
+        labels.get("__name__").is_some_and(|it| metrics.contains(it))
             && namespaces.as_ref().is_none_or(|all| namespace_of(labels).is_some_and(|it| all.contains(it)))
     };
     let size = |path| fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|it| it.len());

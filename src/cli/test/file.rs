@@ -161,7 +161,7 @@ impl WrittenTest {
             let values = notation::values(values).with_context(place)?;
             longest = longest.max(values.len());
             ensure!(all.iter().all(|it| it.labels != labels), "{}: {series} is given twice", place());
-            all.push(Series { labels, samples: notation::samples(&values, start, interval) });
+            all.push(Series { labels, samples: notation::samples(&values, start, interval).into() });
         }
         ensure!(!all.is_empty(), "input_series: there is none");
         Ok((all, longest))
@@ -215,7 +215,7 @@ fn asked_for(written: &Written) -> String {
 }
 
 fn label<'a>(series: &'a Series, name: &str) -> Option<&'a str> {
-    series.labels.get(name).map(String::as_str).filter(|it| !it.is_empty())
+    series.labels.get(name).filter(|it| !it.is_empty())
 }
 
 fn printed(series: &Series) -> String {

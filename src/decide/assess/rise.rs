@@ -142,8 +142,8 @@ pub struct Rises {
     pub windows: Vec<Window>,
     /// Whether something rises that may just as well follow the load, because load and time rose alike.
     pub abstained: bool,
-    /// Whether it rises from one end of what is looked at to the other, if by less than a finding asks. An old leak does:
-    /// the share that is asked of its level is more than it grows by in a window.
+    /// Whether it rises from one end of what is seen to the other, if by less than a finding asks. An old leak does: the
+    /// share that is asked of its level is more than it grows by in a window, the more so when little of that is seen.
     pub creeps: bool,
 }
 
@@ -183,8 +183,17 @@ impl Rises {
     }
 }
 
+/// How far back a policy looks, and how far there is anything to see: the container may be younger. Seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Past {
+    /// How far back it looks.
+    pub whole: f64,
+    /// How long the container is judged already.
+    pub due: f64,
+}
+
 /// Looks at every window of a signal; what the client had to do in it is asked for only where it matters.
-pub fn rises(windows: Vec<Window>, load: impl Fn(&Window) -> Option<Load>, need: Need, now: f64, whole: f64) -> Rises {
+pub fn rises(windows: Vec<Window>, load: impl Fn(&Window) -> Option<Load>, need: Need, now: f64, past: Past) -> Rises {
     let looked_at = windows.len() as f64;
     let mut abstained = false;
     let rising = windows.iter().filter_map(|it| rise(it, &load, need, now, &mut abstained));
@@ -194,14 +203,18 @@ pub fn rises(windows: Vec<Window>, load: impl Fn(&Window) -> Option<Load>, need:
         .into_iter()
         .map(|it| Rise { p_value: (it.p_value * looked_at).min(1.0), still_rising: goes_on(&it), ..it })
         .collect();
-    let creeps = windows.first().is_some_and(|it| it.span() >= WHOLE * whole && creeps(it, &load, need));
+    // A young container shows its leak by its share. Of an old one that little is seen of, little is known.
+    let asked = |it: &&Window| it.span() >= WHOLE * past.whole || it.span() < WHOLE * past.due;
+    let creeps = windows.first().filter(asked).is_some_and(|it| creeps(it, &load, need, past.whole));
     Rises { rising, windows, abstained, creeps }
 }
 
-/// Whether a window rises by more than is asked at least, less than the share of its level that is asked, and beyond doubt.
-fn creeps(window: &Window, load: &impl Fn(&Window) -> Option<Load>, need: Need) -> bool {
+/// Whether a window rises by more than is asked at least (of a part of the past, its part), less than the share of its level
+/// that is asked, and beyond doubt.
+fn creeps(window: &Window, load: &impl Fn(&Window) -> Option<Load>, need: Need, whole: f64) -> bool {
     let (start, end) = ends(&window.y);
-    if !(need.least..need.of(start)).contains(&(end - start)) {
+    let least = need.least * (window.span() / whole).min(1.0);
+    if !(least..need.of(start)).contains(&(end - start)) {
         return false;
     }
     let y = match load(window).map(|it| without_load(window, &it)) {
@@ -211,7 +224,7 @@ fn creeps(window: &Window, load: &impl Fn(&Window) -> Option<Load>, need: Need) 
     };
     let (low, high) = ends(&y);
     let t = window.ages();
-    high - low >= need.least
+    high - low >= least
         && trend(&t, &y, SLOPE_CONFIDENCE).is_some_and(|it| it.z >= *Z_OF_ALERTS.end() && goes_on(&t, &y, &it))
 }
 
@@ -351,7 +364,8 @@ mod tests {
             width: 60.0,
         };
         let need = Need { least: 10.0, share: 0.0, unheard_of };
-        let rises = rises(vec![points(0..96), points(68..96)], |_| None, need, 0.0, f64::INFINITY);
+        let rises =
+            rises(vec![points(0..96), points(68..96)], |_| None, need, 0.0, Past { whole: f64::INFINITY, due: 0.0 });
         rises.best(0.0).is_some_and(|it| it.still_rising)
     }
 

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::{added, trend};
-use crate::decide::{Matrix, Sample, series::clean};
+use crate::decide::{Matrix, Samples, series::clean};
 
 /// A rise is beyond doubt at this p-value; a policy's default as well.
 const MAX_P_VALUE: f64 = 0.001;
@@ -27,8 +27,8 @@ impl Server {
     /// By the sockets of its containers, a point at each step. `None` without any.
     #[must_use]
     pub fn of(sockets: &Matrix) -> Option<Self> {
-        let runs: Vec<Vec<Sample>> = sockets.series.iter().filter_map(|it| clean(&it.samples).ok()).collect();
-        let held = added(runs.iter().map(Vec::as_slice));
+        let runs: Vec<Samples> = sockets.series.iter().filter_map(|it| clean(&it.samples).ok()).collect();
+        let held = added(runs.iter().map(|it| &**it));
         let sockets = held.last()?.1;
         let trend = trend(&held, |sum, _| sum);
         let rises = trend.is_some_and(|it| it.p_value <= MAX_P_VALUE);

@@ -160,7 +160,7 @@ fn sorted<'a>(source: &ClientSource, series: &'a [Series], destination: &Destina
         };
         if is_toward(source.toward, one, namespace, destination) {
             let tells = |name: &str| name != "__name__" && !source.parts.contains(&name);
-            let telling = one.labels.iter().filter(|(name, _)| tells(name)).map(|(n, v)| (n.as_str(), v.as_str()));
+            let telling = one.labels.iter().filter(|(name, _)| tells(name));
             sorted.entry((who, container)).or_default().entry(telling.collect()).or_default().push(one);
         }
     }
@@ -177,14 +177,14 @@ fn whom<'a>(source: &ClientSource, series: &'a Series) -> Option<(Who, Option<&'
             Some((Who::Pod { namespace: it.namespace.to_owned(), pod: it.pod.to_owned() }, it.container))
         }
         ClientNaming::Workload { namespace, workload } => {
-            let label = |name: &str| series.labels.get(name).filter(|it| !it.is_empty()).cloned();
+            let label = |name: &str| series.labels.get(name).filter(|it| !it.is_empty()).map(str::to_owned);
             Some((Who::Workload { namespace: label(namespace)?, name: label(workload)? }, None))
         }
     }
 }
 
 fn is_toward(toward: Toward, series: &Series, namespace: &str, destination: &Destination) -> bool {
-    let label = |name: &str| series.labels.get(name).map_or("", String::as_str);
+    let label = |name: &str| series.labels.get(name).unwrap_or_default();
     match toward {
         Toward::Unknown => true,
         Toward::Target(name) => means(label(name), namespace, destination),

@@ -185,7 +185,7 @@ fn a_pod_told_of_by_two_servers_is_counted_once() {
     let mut twice = told(&[pod("orders-1", &ten)]);
     for matrix in twice.figures.values_mut() {
         let mut copies = matrix.series.clone();
-        copies.iter_mut().for_each(|it| drop(it.labels.insert("prometheus_replica".into(), "b".into())));
+        copies.iter_mut().for_each(|it| it.labels = it.labels.with("prometheus_replica", "b"));
         matrix.series.extend(copies);
     }
     assert_eq!(ranked_by(&[twice], &Owners::new()).held, 10.0);
@@ -198,7 +198,7 @@ fn a_pod_that_comes_back_under_its_name_goes_on_as_the_same_client() {
     let mut twice = told(&[pod("sync-0", &before), pod("sync-0", &after)]);
     for (matrix, n) in twice.figures.values_mut().flat_map(|it| it.series.iter_mut().enumerate().map(|(n, it)| (it, n)))
     {
-        matrix.labels.insert("instance".into(), format!("10.0.0.{n}:80"));
+        matrix.labels = matrix.labels.with("instance", &format!("10.0.0.{n}:80"));
     }
     let ranking = ranked_by(&[twice], &Owners::new());
     assert_eq!((ranking.held, ranking.clients.len(), ranking.clients[0].pods.len()), (4.0, 1, 1));
@@ -218,7 +218,9 @@ fn values_that_cannot_be_measured_are_left_out_and_counted() {
     let (ten, two) = (flat(10.0), flat(2.0));
     let mut told = told(&[pod("orders-1", &ten), pod("web-1", &two)]);
     if let Some(held) = told.figures.get_mut(&Figure::Held) {
-        held.series[0].samples[3].value = f64::NAN;
+        let mut samples = held.series[0].samples.to_vec();
+        samples[3].value = f64::NAN;
+        held.series[0].samples = samples.into();
     }
     let ranking = ranked_by(&[told], &Owners::new());
     assert_eq!((ranking.odd_series, ranking.held), (1, 2.0));

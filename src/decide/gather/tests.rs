@@ -128,7 +128,7 @@ fn a_recreated_pod_does_not_inherit_the_series_of_its_namesake() {
 #[test]
 fn a_series_without_container_is_about_the_only_container_and_about_no_one_of_two() {
     let mut nameless = series(&[], &[(5, 1.0)]);
-    nameless.labels.remove("container");
+    nameless.labels = nameless.labels.without("container");
     assert_eq!(values(&read(calls(), vec![nameless.clone()], target())), [0.0]);
     let two = Target { containers_in_pod: 2, ..target() };
     assert_eq!(why(&read(calls(), vec![nameless], two)), "Unattributed");
@@ -137,7 +137,7 @@ fn a_series_without_container_is_about_the_only_container_and_about_no_one_of_tw
 #[test]
 fn a_source_whose_series_have_no_pod_label_is_named() {
     let mut podless = series(&[], &[(5, 1.0)]);
-    podless.labels.remove("pod");
+    podless.labels = podless.labels.without("pod");
     assert_eq!(why(&read(calls(), vec![podless], target())), "Unattributed");
 }
 
@@ -208,7 +208,7 @@ fn an_agent_s_series_are_about_the_container_in_their_path_and_added_up_over_des
     let (users, stock) =
         (coroot("a:1", "agent-1", &[(20, 3.0), (5, 4.0)]), coroot("b:1", "agent-1", &[(20, 1.0), (5, 1.0)]));
     let mut other = users.clone();
-    other.labels.insert("container_id".into(), "/k8s/shop/orders-1/sidecar".into());
+    other.labels = other.labels.with("container_id", "/k8s/shop/orders-1/sidecar");
     let two = Target { containers_in_pod: 2, ..target() };
     let reading = read_coroot(vec![users, stock, other], two);
     assert_eq!(values(&reading), [4.0, 5.0]);
@@ -226,6 +226,6 @@ fn another_pod_of_the_agent_goes_on_where_the_last_one_ended() {
 fn whoever_writes_an_agent_s_series_in_another_namespace_spoils_them_and_is_not_added() {
     let told = coroot("a:1", "agent-1", &[(20, 3.0), (5, 4.0)]);
     let mut forged = coroot("a:1", "evil", &[(20, 3_000.0), (5, 4_000.0)]);
-    forged.labels.insert("namespace".into(), "tenant".into());
+    forged.labels = forged.labels.with("namespace", "tenant");
     assert_eq!(why(&read_coroot(vec![told, forged], target())), "Duplicates");
 }

@@ -207,6 +207,19 @@ fn the_cluster_has_so_many_restarts_in_any_window_whatever_the_namespace() {
 }
 
 #[test]
+fn what_is_written_is_as_large_as_what_may_be_read_and_never_larger() {
+    let of = |padding: usize| {
+        let entry = entry("orders", "a", at(0));
+        old().debited(Entry { policy: "p".repeat(padding), ..entry })
+    };
+    let rest = of(0).print().expect("a text").len();
+    let whole = of(MAX_BYTES - rest).print().expect("the largest");
+    assert_eq!(whole.len(), MAX_BYTES);
+    assert!(Ledger::parse(&whole).is_ok());
+    assert!(matches!(of(MAX_BYTES - rest + 1).print(), Err(InvalidLedger::TooLarge)));
+}
+
+#[test]
 fn what_is_pending_counts_against_every_limit_however_old_it_is() {
     let ledger = ["a", "b", "c"].iter().fold(old(), |it, name| it.debited(entry(name, name, at(-50_000))));
     assert!(matches!(refusal(&ledger, &wish("d"), &limits(), at(0)), Refusal::NamespaceLimit { restarts: 3, .. }));

@@ -182,7 +182,7 @@ fn starts(answers: &[Indexed<'_>], target: &Target) -> Vec<f64> {
 
 /// When a restart count moved.
 fn restarts(series: &Series) -> Vec<f64> {
-    let mut samples = series.samples.clone();
+    let mut samples = series.samples.to_vec();
     samples.sort_by(|a, b| a.at.total_cmp(&b.at));
     samples.windows(2).filter(|pair| pair[1].value > pair[0].value).map(|pair| pair[1].at).collect()
 }

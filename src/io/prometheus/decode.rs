@@ -5,7 +5,7 @@
 
 mod rules;
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 pub use rules::rules;
 
@@ -18,6 +18,7 @@ use super::failure::{api_error, failure};
 use crate::{
     decide::{FailureKind, Matrix, QueryFailure, Sample, Series},
     io::http::printable,
+    signals::LabelSet,
 };
 
 /// More series than this are not judged: a query that finds them is not pinned well enough.
@@ -153,7 +154,7 @@ struct WireSample(f64, Number);
 struct WireSeries {
     metric: Labels,
     #[serde(default)]
-    values: Samples,
+    values: Values,
     #[serde(default, rename = "histograms")]
     _histograms: NoHistograms,
 }
@@ -168,10 +169,10 @@ struct AllSeries {
 
 /// `None` when there are more bytes of labels than we read.
 #[derive(Default)]
-struct Labels(Option<BTreeMap<String, String>>);
+struct Labels(Option<LabelSet>);
 
 #[derive(Default)]
-struct Samples(Vec<Sample>);
+struct Values(Vec<Sample>);
 
 /// A number in a string, as `"0.5"`, `"NaN"` and `"+Inf"`.
 #[derive(Default)]
@@ -197,7 +198,7 @@ impl<'de> Visitor<'de> for AllSeries {
         let mut all = self;
         while let Some(WireSeries { metric, values, _histograms }) = list.next_element()? {
             match metric.0 {
-                Some(labels) => all.series.push(Series { labels, samples: values.0 }),
+                Some(labels) => all.series.push(Series { labels, samples: values.0.into() }),
                 None => all.too_large = Some("a series has more than 16 KiB of labels"),
             }
             if all.series.len() > MAX_SERIES {
@@ -226,7 +227,7 @@ impl<'de> Visitor<'de> for Labels {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        let mut labels = BTreeMap::new();
+        let mut labels: Vec<(String, String)> = Vec::new();
         let mut bytes = 0;
         while let Some((name, value)) = map.next_entry::<String, String>()? {
             bytes += name.len() + value.len();
@@ -234,21 +235,23 @@ impl<'de> Visitor<'de> for Labels {
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 return Ok(Self(None));
             }
-            if labels.insert(name, value).is_some() {
-                return Err(A::Error::custom("a series has one label twice"));
-            }
+            labels.push((name, value));
         }
-        Ok(Self(Some(labels)))
+        let set: LabelSet = labels.iter().map(|(name, value)| (name, value)).collect();
+        if set.iter().count() < labels.len() {
+            return Err(A::Error::custom("a series has one label twice"));
+        }
+        Ok(Self(Some(set)))
     }
 }
 
-impl<'de> Deserialize<'de> for Samples {
+impl<'de> Deserialize<'de> for Values {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(Self::default())
     }
 }
 
-impl<'de> Visitor<'de> for Samples {
+impl<'de> Visitor<'de> for Values {
     type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -260,7 +263,6 @@ impl<'de> Visitor<'de> for Samples {
         while let Some(WireSample(at, Number(value))) = list.next_element()? {
             samples.push(Sample { at, value });
         }
-        samples.shrink_to_fit();
         Ok(Self(samples))
     }
 }

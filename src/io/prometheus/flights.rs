@@ -186,7 +186,8 @@ mod tests {
     #[test]
     fn answers_that_would_fill_the_memory_are_not_kept() {
         let sample = crate::decide::Sample { at: 0.0, value: 0.0 };
-        let series = crate::decide::Series { samples: vec![sample; MAX_KEPT_SAMPLES / 2 + 1], ..Default::default() };
+        let series =
+            crate::decide::Series { samples: vec![sample; MAX_KEPT_SAMPLES / 2 + 1].into(), ..Default::default() };
         let large = Matrix { series: vec![series], warnings: Vec::new() };
         let mut board = Board::default();
         let kept = board.keep(&large).expect("the first is kept");

@@ -10,10 +10,7 @@ use serde::{
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use crate::decide::Sample;
-
-/// The labels of a series, `__name__` included.
-pub type Labels = BTreeMap<String, String>;
+use crate::{decide::Sample, signals::LabelSet};
 
 /// The largest time that the rest of the program can say, milliseconds: the year 9999.
 const MAX_TIME: f64 = 253_402_207_200_000.0;
@@ -22,7 +19,10 @@ const MAX_TIME: f64 = 253_402_207_200_000.0;
 ///
 /// # Errors
 /// What is wrong with the line, for a person.
-pub fn parse(line: &[u8], wanted: &(dyn Fn(&Labels) -> bool + Sync)) -> Result<Option<(Labels, Vec<Sample>)>, String> {
+pub fn parse(
+    line: &[u8],
+    wanted: &(dyn Fn(&LabelSet) -> bool + Sync),
+) -> Result<Option<(LabelSet, Vec<Sample>)>, String> {
     match read(line, wanted) {
         // A bare NaN is no JSON, but some exporters write it. The second look costs only who writes it.
         Err(error) if error.is_syntax() && line.windows(3).any(|it| it == b"NaN") => {
@@ -34,8 +34,8 @@ pub fn parse(line: &[u8], wanted: &(dyn Fn(&Labels) -> bool + Sync)) -> Result<O
 
 fn read(
     line: &[u8],
-    wanted: &(dyn Fn(&Labels) -> bool + Sync),
-) -> Result<Option<(Labels, Vec<Sample>)>, serde_json::Error> {
+    wanted: &(dyn Fn(&LabelSet) -> bool + Sync),
+) -> Result<Option<(LabelSet, Vec<Sample>)>, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(line);
     let parsed = LineSeed(wanted).deserialize(&mut deserializer)?;
     deserializer.end()?;
@@ -68,7 +68,7 @@ fn without_bare_nan(line: &[u8]) -> Vec<u8> {
 }
 
 /// Reads the line's object.
-struct LineSeed<'w>(&'w (dyn Fn(&Labels) -> bool + Sync));
+struct LineSeed<'w>(&'w (dyn Fn(&LabelSet) -> bool + Sync));
 
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "lowercase")]
@@ -81,7 +81,7 @@ enum Field {
 }
 
 impl<'de> DeserializeSeed<'de> for LineSeed<'_> {
-    type Value = Option<(Labels, Vec<Sample>)>;
+    type Value = Option<(LabelSet, Vec<Sample>)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -89,20 +89,20 @@ impl<'de> DeserializeSeed<'de> for LineSeed<'_> {
 }
 
 impl<'de> Visitor<'de> for LineSeed<'_> {
-    type Value = Option<(Labels, Vec<Sample>)>;
+    type Value = Option<(LabelSet, Vec<Sample>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with metric, values and timestamps")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut labels, mut values, mut times) = (None::<Labels>, None::<Numbers>, None::<Numbers>);
+        let (mut labels, mut values, mut times) = (None::<LabelSet>, None::<Numbers>, None::<Numbers>);
         let twice = |there: bool, what| if there { Err(A::Error::duplicate_field(what)) } else { Ok(()) };
         while let Some(field) = map.next_key()? {
             match field {
                 Field::Metric => {
                     twice(labels.is_some(), "metric")?;
-                    let read: Labels = map.next_value()?;
+                    let read = map.next_value::<BTreeMap<String, String>>()?.into_iter().collect();
                     if !(self.0)(&read) {
                         // The rest is skipped, not kept; only so is the end of the line still checked.
                         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}

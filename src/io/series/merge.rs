@@ -1,28 +1,28 @@
 //! Series that come in pieces, put together: one per label set, in time order, one value per timestamp.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    mem,
-};
+use std::{collections::HashMap, mem};
 
-use crate::decide::{Sample, Series};
+use crate::{
+    decide::{Sample, Series},
+    signals::LabelSet,
+};
 
 /// Pieces of series, by their labels.
 #[derive(Debug, Default)]
 pub struct Merged {
-    places: HashMap<BTreeMap<String, String>, usize>,
+    places: HashMap<LabelSet, usize>,
     runs: Vec<Vec<Sample>>,
 }
 
 impl Merged {
     /// Adds a piece. Values that are NaN are missing ones.
-    pub fn add(&mut self, labels: BTreeMap<String, String>, mut samples: Vec<Sample>) {
-        samples.retain(|it| !it.value.is_nan());
+    pub fn add(&mut self, labels: LabelSet, samples: impl IntoIterator<Item = Sample>) {
+        let samples = samples.into_iter().filter(|it| !it.value.is_nan());
         match self.places.get(&labels) {
-            Some(place) => self.runs[*place].append(&mut samples),
+            Some(place) => self.runs[*place].extend(samples),
             None => {
                 self.places.insert(labels, self.runs.len());
-                self.runs.push(samples);
+                self.runs.push(samples.collect());
             }
         }
     }
@@ -31,11 +31,11 @@ impl Merged {
     #[must_use]
     pub fn finish(self) -> Vec<Series> {
         let Self { places, mut runs } = self;
-        let mut places: Vec<(BTreeMap<String, String>, usize)> = places.into_iter().collect();
+        let mut places: Vec<(LabelSet, usize)> = places.into_iter().collect();
         places.sort_by_key(|(_, place)| *place);
-        let whole = |(labels, place): (BTreeMap<String, String>, usize)| {
+        let whole = |(labels, place): (LabelSet, usize)| {
             let counter = labels.get("__name__").is_some_and(|it| it.ends_with("_total"));
-            let samples = in_order(mem::take(&mut runs[place]), counter);
+            let samples = in_order(mem::take(&mut runs[place]), counter).into();
             Series { labels, samples }
         };
         places.into_iter().map(whole).filter(|it| !it.samples.is_empty()).collect()

@@ -10,7 +10,7 @@ use super::*;
 const LINE: &str =
     r#"{"metric":{"__name__":"go_goroutines","pod":"a"},"values":[1,2.5,null],"timestamps":[1000,2000,3000]}"#;
 
-fn all(_: &Labels) -> bool {
+fn all(_: &LabelSet) -> bool {
     true
 }
 
@@ -40,7 +40,7 @@ fn gzip(text: &str) -> Vec<u8> {
 fn a_line_is_a_series_with_times_in_seconds_and_without_missing_values() {
     let loaded = read(LINE.as_bytes(), false).expect("a series");
     assert_eq!(values(&loaded), [(1.0, 1.0), (2.0, 2.5)]);
-    assert_eq!(loaded.series[0].labels["pod"], "a");
+    assert_eq!(loaded.series[0].labels.get("pod"), Some("a"));
     assert_eq!(loaded.lines, 1);
 }
 
@@ -49,7 +49,7 @@ fn missing_values_are_null_or_nan_with_or_without_quotes_and_infinite_ones_stay(
     let line = r#"{"metric":{"__name__":"NaN,"},"values":[NaN,"NaN",null,"Infinity","-Infinity",NaN,7],"timestamps":[1,2,3,4,5,6,7]}"#;
     let loaded = read(line.as_bytes(), false).expect("a series");
     assert_eq!(values(&loaded), [(0.004, f64::INFINITY), (0.005, f64::NEG_INFINITY), (0.007, 7.0)]);
-    assert_eq!(loaded.series[0].labels["__name__"], "NaN,", "only values are read as missing");
+    assert_eq!(loaded.series[0].labels.get("__name__"), Some("NaN,"), "only values are read as missing");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn lines_about_the_same_series_are_one_and_of_two_values_the_harmless_one_counts
 
 #[test]
 fn what_is_not_wanted_is_not_kept_but_its_line_is_still_checked() {
-    let wanted = |it: &Labels| it["pod"] == "b";
+    let wanted = |it: &LabelSet| it.get("pod") == Some("b");
     let reading = Reading { wanted: &wanted, skip_bad: false };
     let read = |text: &str| {
         let (mut loaded, mut merged) = (Loaded::default(), Merged::default());

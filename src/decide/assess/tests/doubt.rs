@@ -35,6 +35,29 @@ fn an_old_leak_whose_level_is_high_by_now_is_not_called_healthy_and_a_breathing_
 }
 
 #[test]
+fn an_old_leak_is_not_cleared_by_what_little_is_left_of_it_after_prometheus_was_away() {
+    // As the soak has seen it: 1,534 connections after 38 s without samples, 7 or 8 more with each, and "healthy" at 1,702.
+    // What is slower is not cleared either by a window in which it cannot come as far as a finding asks.
+    for (per_second, least) in [(1.5, 80.0), (0.1, 105.0)] {
+        let seen = |missing: std::ops::Range<f64>| {
+            container(1_100.0)
+                .with(Signal::OpenConnections, move |age| (per_second * age).floor())
+                .with(Signal::ConnectionsOpened, move |age| (per_second * age).floor())
+                .with(Signal::Calls, |age| (5.0 * age).floor())
+                .with(Signal::Memory, memory(1.5 * 72_000.0))
+                .without_samples(missing)
+        };
+        for seconds in [least, 130.0, 170.0, 200.0] {
+            let resumed = 1_100.0 - seconds;
+            assert_eq!(seen(resumed - 38.0..resumed).doubt(), Why::Creeps, "stopped, {seconds} s, {per_second}/s");
+            assert_eq!(seen(0.0..resumed).doubt(), Why::Creeps, "emptied, {seconds} s, {per_second}/s");
+        }
+    }
+    let pool = container(1_100.0).with(Signal::OpenConnections, |age| (1_500.0 + 40.0 * (age / 15.0).sin()).floor());
+    assert_eq!(pool.without_samples(0.0..1_000.0).diagnosis(), None, "a pool that breathes is no doubt");
+}
+
+#[test]
 fn what_was_measured_after_a_gap_is_judged_by_itself() {
     let resumed = container(290.0)
         .with(Signal::OpenConnections, |age| 1.0 + (6.0 * age).floor())

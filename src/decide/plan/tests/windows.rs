@@ -1,6 +1,7 @@
 //! Restarts in and outside of their windows. It is 15 January 2027, 09:00 UTC, a Friday.
 
 use super::*;
+use crate::decide::overlap::Rival;
 
 fn withheld(windows: serde_json::Value, change: fn(&mut World)) -> Option<Because> {
     let mut world = world();
@@ -51,6 +52,31 @@ fn a_window_that_begins_too_late_is_waited_for_all_the_same_and_people_are_told(
     let says = late.as_ref().map(ToString::to_string).unwrap_or_default();
     assert!(says.ends_with("10:52:00Z, and memory is forecast to run out before that: the alert stands"), "{says}");
     assert!(!in_time(late));
+}
+
+#[test]
+fn before_the_act_every_window_is_looked_at_again_whoever_asked_for_it() {
+    let ruled = |windows: serde_json::Value| {
+        let restart = if windows.is_null() { serde_json::json!({}) } else { serde_json::json!({"windows": windows}) };
+        restart_rule(
+            &serde_json::json!({"allPods": true, "mode": "Enforce", "remediation": {"alert": {}, "restart": restart}}),
+        )
+    };
+    let (any_time, morning) =
+        (ruled(serde_json::Value::Null), ruled(serde_json::json!([{"from": "08:00", "to": "10:00"}])));
+    let mut world = world();
+    let asked = |world: &World, rule: &RestartRule, minutes: i64| {
+        let plan = world.plan();
+        let later = now() + SignedDuration::from_mins(minutes);
+        plan.others.are_open(rule, &plan.cases[0], later).map_err(|it| it.reason())
+    };
+    assert_eq!([0, 61].map(|it| asked(&world, &any_time, it)), [Ok(()), Ok(())]);
+    assert_eq!([0, 61].map(|it| asked(&world, &morning, it)), [Ok(()), Err("OutsideWindow")]);
+    world.history.rivals = vec![Rival::new("everybody", &morning, &world.findings)];
+    assert_eq!([0, 61].map(|it| asked(&world, &any_time, it)), [Ok(()), Err("OutsideWindow")]);
+    world.history.rivals.clear();
+    world.history.guard.windows = morning.windows;
+    assert_eq!([0, 61].map(|it| asked(&world, &any_time, it)), [Ok(()), Err("OutsideWindow")]);
 }
 
 #[test]

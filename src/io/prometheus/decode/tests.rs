@@ -16,7 +16,7 @@ fn series_are_read_with_their_labels_and_samples_in_the_order_they_came() {
     let series = matrix(r#"[{"metric":{"__name__":"up","pod":"a\"b\u00e4"},"values":[[1435781451.781,"1"],[1435781445,"-2.5e3"],[1435781445,"-2.5e3"]]}]"#)
         .expect("a matrix").series;
     assert_eq!(series.len(), 1);
-    assert_eq!(series[0].labels["pod"], "a\"bä");
+    assert_eq!(series[0].labels.get("pod"), Some("a\"bä"));
     let values: Vec<_> = series[0].samples.iter().map(|it| (it.at, it.value)).collect();
     assert_eq!(values, [(1_435_781_451.781, 1.0), (1_435_781_445.0, -2500.0), (1_435_781_445.0, -2500.0)]);
 }
