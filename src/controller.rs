@@ -273,8 +273,7 @@ async fn judge<K: PolicyResource>(
     ctx: &Context,
     now: Timestamp,
 ) -> Result<Judged, ObserveError> {
-    let observations = see(resource, policy, ctx, now).await?;
-    let findings: Vec<Finding> = assess(policy, &observations, now);
+    let findings = see(resource, policy, ctx, now).await?;
     if policy.stage == Stage::Restart {
         act::settle(&ctx.hands, policy, before).await;
     }
@@ -340,14 +339,17 @@ async fn see<K: PolicyResource>(
     policy: &Policy,
     ctx: &Context,
     now: Timestamp,
-) -> Result<Vec<Observation>, ObserveError> {
+) -> Result<Vec<Finding>, ObserveError> {
     let scope = match resource.reach() {
         Reach::Namespace(namespace) => Scope::new([namespace]).ok(),
         Reach::Selected(selector) => scope_of(&ctx.client, selector).await?,
     };
     let Some(scope) = scope else { return Ok(Vec::new()) };
     let eyes = Eyes { prometheus: &ctx.prometheus, config: &ctx.config };
-    observe(&eyes, &ctx.client, &ctx.owners, policy, &resource.key(), &scope, now).await
+    let mut findings = Vec::new();
+    let judge = |it: Vec<Observation>| findings.extend(assess(policy, &it, now));
+    observe(&eyes, (&ctx.client, &ctx.owners), policy, &resource.key(), &scope, now, judge).await?;
+    Ok(findings)
 }
 
 /// Reports what was found and done.

@@ -1,4 +1,4 @@
-//! An API server that holds so many pods of one namespace, their ReplicaSets of ten pods each, and one policy. It answers
+//! An API server that holds so many pods, 250 in a namespace, their ReplicaSets of ten pods each, and one policy. It answers
 //! what an operator asks that acts on nobody, and counts.
 
 use std::{
@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 
 /// Pods of one ReplicaSet.
 const REPLICAS: usize = 10;
+/// Pods of one namespace.
+pub const IN_A_NAMESPACE: usize = 250;
 
 /// Requests so far.
 #[derive(Clone, Copy, Default)]
@@ -26,7 +28,7 @@ pub struct Counts {
     pub leases: usize,
     /// All others, watches included.
     pub others: usize,
-    /// How often the first page of pods was asked for.
+    /// How often the namespaces were asked for.
     pub evaluations: usize,
 }
 
@@ -61,21 +63,27 @@ impl ApiServer {
 
     fn policy(&self) -> Value {
         json!({
-            "apiVersion": "grpc-hygiene.io/v1alpha1", "kind": "GrpcClientPolicy",
-            "metadata": {"name": "clients", "namespace": "shop", "uid": "policy", "generation": 1, "resourceVersion": "1"},
-            "spec": {"allPods": true, "interval": format!("{}s", self.interval)},
+            "apiVersion": "grpc-hygiene.io/v1alpha1", "kind": "ClusterGrpcClientPolicy",
+            "metadata": {"name": "clients", "uid": "policy", "generation": 1, "resourceVersion": "1"},
+            "spec": {"namespaceSelector": {}, "allPods": true, "interval": format!("{}s", self.interval)},
             "status": *self.status.lock().expect("no panic"),
         })
     }
 
-    fn page(&self, parameters: &Parameters) -> Value {
+    fn namespaces(&self) -> Response {
+        let all =
+            (0..self.pods.div_ceil(IN_A_NAMESPACE)).map(|it| json!({"metadata": {"name": format!("shop-{it:03}")}}));
+        self.counts.lock().expect("no panic").evaluations += 1;
+        list(&all.collect::<Vec<_>>())
+    }
+
+    fn page(&self, namespace: &str, parameters: &Parameters) -> Value {
         let number = |name: &str| parameters.get(name).and_then(|it| it.parse::<usize>().ok());
-        let from = number("continue").unwrap_or(0);
-        if from == 0 {
-            self.counts.lock().expect("no panic").evaluations += 1;
-        }
-        let to = (from + number("limit").unwrap_or(usize::MAX)).min(self.pods);
-        let more = if to < self.pods { json!(to.to_string()) } else { Value::Null };
+        let first = namespace.trim_start_matches("shop-").parse::<usize>().expect("a namespace") * IN_A_NAMESPACE;
+        let end = (first + IN_A_NAMESPACE).min(self.pods);
+        let from = number("continue").unwrap_or(first);
+        let to = number("limit").map_or(end, |it| end.min(from + it));
+        let more = if to < end { json!(to.to_string()) } else { Value::Null };
         let items: Vec<Value> = (from..to).map(pod).collect();
         json!({"apiVersion": "v1", "kind": "PodList", "metadata": {"resourceVersion": "1", "continue": more}, "items": items})
     }
@@ -87,18 +95,17 @@ impl ApiServer {
             // A watch that nothing happens on.
             (_, _) if watched => Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>()).into_response(),
             (_, [.., "leases"] | [.., "leases", _]) => self.lease(method, body),
-            ("GET", [.., "grpcclientpolicies"]) => list(&[self.policy()]),
-            ("PATCH", [.., "grpcclientpolicies", "clients", "status"]) => {
+            ("GET", [.., "clustergrpcclientpolicies"]) => list(&[self.policy()]),
+            ("PATCH", [.., "clustergrpcclientpolicies", "clients", "status"]) => {
                 let patch: Value = serde_json::from_slice(body).expect("a merge patch");
                 merge(&mut self.status.lock().expect("no panic"), &patch["status"]);
                 json_of(&self.policy())
             }
-            ("GET", [.., "grpcclientpolicies", "clients"] | [.., "grpcclientpolicies", "clients", "status"]) => {
-                json_of(&self.policy())
-            }
-            ("GET", [.., "namespaces", "shop", "pods"]) => json_of(&self.page(parameters)),
+            ("GET", [.., "clustergrpcclientpolicies", "clients"]) => json_of(&self.policy()),
+            ("GET", [.., "namespaces"]) => self.namespaces(),
+            ("GET", [.., "namespaces", namespace, "pods"]) => json_of(&self.page(namespace, parameters)),
             ("GET", [.., "replicasets", name]) => json_of(&replica_set(name)),
-            ("GET", [.., "clustergrpcclientpolicies" | "endpointslices" | "poddisruptionbudgets"]) => list(&[]),
+            ("GET", [.., "grpcclientpolicies" | "endpointslices" | "poddisruptionbudgets"]) => list(&[]),
             ("POST", [.., "events"]) => (StatusCode::CREATED, body.to_vec()).into_response(),
             (method, _) => {
                 self.unknown.lock().expect("no panic").insert(format!("{method} {path}"));
@@ -145,12 +152,17 @@ pub fn ip(pod: usize) -> String {
     format!("10.{}.{}.{}", pod / 65_536, pod / 256 % 256, pod % 256)
 }
 
+/// The namespace of a pod.
+pub fn namespace_of(pod: usize) -> String {
+    format!("shop-{:03}", pod / IN_A_NAMESPACE)
+}
+
 /// A pod as large as they are: most of it is of no interest to the operator.
 fn pod(number: usize) -> Value {
     let (set, ballast) = (format!("orders-{}", number / REPLICAS), "x".repeat(8_000));
     json!({
         "metadata": {
-            "name": format!("orders-{number:05}"), "namespace": "shop", "uid": format!("pod-{number}"), "resourceVersion": "1",
+            "name": format!("orders-{number:05}"), "namespace": namespace_of(number), "uid": format!("pod-{number}"), "resourceVersion": "1",
             "labels": {"app": "orders", "pod-template-hash": (number / REPLICAS).to_string()},
             "annotations": {"example.com/ballast": ballast},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set, "uid": format!("uid-{set}"), "controller": true}],
@@ -168,7 +180,7 @@ fn pod(number: usize) -> Value {
 fn replica_set(name: &str) -> Value {
     json!({
         "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
-        "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}"), "ownerReferences": [
+        "metadata": {"name": name, "uid": format!("uid-{name}"), "ownerReferences": [
             {"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": format!("of-{name}"), "controller": true}]},
     })
 }

@@ -2,7 +2,7 @@
 //! sends, and makes up the answer.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     sync::{
         Arc,
@@ -60,18 +60,36 @@ fn answer(form: &BTreeMap<String, String>, pods: usize) -> String {
         let vector = format!(r#"[{{"metric":{{}},"value":[{now},"1"]}}]"#);
         return format!(r#"{{"status":"success","data":{{"resultType":"vector","result":{vector}}}}}"#);
     }
-    let (span, step) = shape(&parse(query).expect("PromQL"));
+    if query.is_empty() {
+        return r#"{"status":"success","data":{"version":"3.0.0"}}"#.to_owned();
+    }
+    let expr = parse(query).expect("PromQL");
+    let ((span, step), namespaces) = (shape(&expr), namespaces(&expr));
     let mut body = String::from(r#"{"status":"success","data":{"resultType":"matrix","result":["#);
     let exported = EXPORTED.iter().find(|(name, ..)| query.contains(name));
-    for pod in 0..exported.map_or(0, |_| pods) {
+    let asked = |pod: &usize| namespaces.contains(&super::api_server::namespace_of(*pod));
+    for (count, pod) in (0..exported.map_or(0, |_| pods)).filter(asked).enumerate() {
         let (name, level, slope) = exported.expect("a metric");
-        if pod > 0 {
+        if count > 0 {
             body.push(',');
         }
         series(&mut body, (name, *level, *slope), pod, (at, span, step));
     }
     body.push_str("]}}");
     body
+}
+
+/// The namespaces that a query is about.
+fn namespaces(expr: &Expr) -> BTreeSet<String> {
+    let selector = match expr {
+        Expr::MatrixSelector(it) => &it.vs,
+        Expr::VectorSelector(it) => it,
+        Expr::Subquery(it) => return namespaces(&it.expr),
+        Expr::Call(it) => return it.args.args.iter().flat_map(|it| namespaces(it)).collect(),
+        other => panic!("the operator asks for samples, not for {other}"),
+    };
+    let named = selector.matchers.matchers.iter().filter(|it| it.name == "namespace");
+    named.flat_map(|it| it.value.split('|').map(str::to_owned)).collect()
 }
 
 /// How far a query looks back, and in which steps.
@@ -85,10 +103,10 @@ fn shape(expr: &Expr) -> (i64, i64) {
 }
 
 fn series(body: &mut String, (name, level, slope): (&str, f64, f64), pod: usize, (at, span, step): (i64, i64, i64)) {
-    let ip = super::api_server::ip(pod);
+    let (ip, namespace) = (super::api_server::ip(pod), super::api_server::namespace_of(pod));
     write!(
         body,
-        r#"{{"metric":{{"__name__":"{name}","namespace":"shop","pod":"orders-{pod:05}","container":"app","instance":"{ip}:8080","job":"pods"}},"values":["#
+        r#"{{"metric":{{"__name__":"{name}","namespace":"{namespace}","pod":"orders-{pod:05}","container":"app","instance":"{ip}:8080","job":"pods"}},"values":["#
     )
     .expect("writing to a string");
     let newest = at.div_euclid(step) * step;

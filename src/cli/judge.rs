@@ -96,7 +96,11 @@ impl World<'_> {
         let fingerprint = autonomy::fingerprint(&known.rules, selector);
         let policy = autonomy::entrusted(policy, &fingerprint, known.status.as_ref(), now);
         let observations = match self.client {
-            Some(client) => observe(self.eyes, client, &Owners::default(), &policy, &known.key, &scope, now).await?,
+            Some(client) => {
+                let (owners, mut all) = (Owners::default(), Vec::new());
+                observe(self.eyes, (client, &owners), &policy, &known.key, &scope, now, |it| all.extend(it)).await?;
+                all
+            }
             None => observe_without_cluster(self.eyes, &policy, &scope, now).await?,
         };
         let findings: Vec<Finding> = assess(&policy, &observations, now);

@@ -1,6 +1,6 @@
 //! Observing: whom a policy selects, and what every source says about them. Reads only.
 //!
-//! One query per signal, source and set of namespaces, however many pods there are; sources are tried in order of
+//! One query per signal, source and set of namespaces, with up to a thousand pods or as many as one namespace has; sources are tried in order of
 //! preference, and a source is asked only while some target has no data from a better one. Raw samples are read for the
 //! short scales alone; a source that has some is then asked for the buckets of the long ones, which the backend computes
 //! and which are asked for once per bucket.
@@ -31,6 +31,9 @@ use crate::{
     signals::{InvalidQuery, Scope, Signal, Source, bucket_query, catalog, range_query},
 };
 
+/// Containers that are observed together: what was measured of so many takes about 80 MB.
+const AT_ONCE: usize = 1_000;
+
 /// Where observations come from.
 pub struct Eyes<'a> {
     /// The metrics backend.
@@ -50,32 +53,58 @@ pub enum ObserveError {
     Api(#[from] kube::Error),
 }
 
-/// Observes every running container that the policy selects in these namespaces.
+/// Observes every running container that the policy selects in these namespaces, and hands them on namespace by namespace
+/// or several namespaces together, so that what was measured of many pods is never in memory at once. Containers of one
+/// workload come together.
 ///
 /// # Errors
 /// The policy names an unknown source, or the Kubernetes API fails.
 pub async fn observe(
     eyes: &Eyes<'_>,
-    client: &Client,
-    owners: &Owners,
+    (client, owners): (&Client, &Owners),
     policy: &Policy,
     name: &str,
     scope: &Scope,
     now: Timestamp,
-) -> Result<Vec<Observation>, ObserveError> {
+    mut hand_on: impl FnMut(Vec<Observation>),
+) -> Result<(), ObserveError> {
     for signal in Signal::ALL {
         // A name that does not exist is an error even while there is nobody to ask about.
         candidates(eyes.config, signal, policy.source(signal), scope)?;
     }
-    let mut targets = pods::targets(client, owners, scope, policy.selector.as_ref(), name).await?;
-    if !matches!(policy.source(Signal::MemoryLimit), catalog::AUTO | catalog::API) {
-        let answers = ask(eyes, Signal::MemoryLimit, policy, scope, &targets, now).await?;
-        targets = discover::described(targets, &answers, policy.window, now);
+    let targets = pods::targets(client, owners, scope, policy.selector.as_ref(), name).await?;
+    for (scope, mut targets) in pieces(targets) {
+        if !matches!(policy.source(Signal::MemoryLimit), catalog::AUTO | catalog::API) {
+            let answers = ask(eyes, Signal::MemoryLimit, policy, &scope, &targets, now).await?;
+            targets = discover::described(targets, &answers, policy.window, now);
+        }
+        let answers = ask_all(eyes, policy, &scope, &targets, now).await?;
+        let mut observations = gather(&answers, targets, policy.window, now);
+        name_services(client, &mut observations).await?;
+        hand_on(observations);
     }
-    let answers = ask_all(eyes, policy, scope, &targets, now).await?;
-    let mut observations = gather(&answers, targets, policy.window, now);
-    name_services(client, &mut observations).await?;
-    Ok(observations)
+    Ok(())
+}
+
+/// Whole namespaces, as many together as have [`AT_ONCE`] containers. Their targets must stand together.
+fn pieces(targets: Vec<Target>) -> Vec<(Scope, Vec<Target>)> {
+    let mut pieces: Vec<Vec<Target>> = Vec::new();
+    let mut rest = targets.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let namespace = first.subject.namespace.clone();
+        let others = std::iter::from_fn(|| rest.next_if(|it| it.subject.namespace == namespace));
+        let one: Vec<Target> = std::iter::once(first).chain(others).collect();
+        match pieces.last_mut().filter(|it| it.len() + one.len() <= AT_ONCE) {
+            Some(piece) => piece.extend(one),
+            None => pieces.push(one),
+        }
+    }
+    let scoped = |piece: Vec<Target>| {
+        let namespaces: BTreeSet<String> = piece.iter().map(|it| it.subject.namespace.clone()).collect();
+        // The API server knows no namespace by another name than a scope takes.
+        Scope::new(namespaces).ok().map(|it| (it, piece))
+    };
+    pieces.into_iter().filter_map(scoped).collect()
 }
 
 /// Observes with a metrics backend alone: the targets are whoever has series, and what Kubernetes would say about
@@ -266,4 +295,26 @@ async fn name_services(client: &Client, observations: &mut [Observation]) -> Res
         observation.target.service = services.get(&observation.target.subject.uid).cloned();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Subject;
+
+    #[test]
+    fn namespaces_are_observed_whole_and_together_while_they_are_small() {
+        let of = |(namespace, count): (&str, usize)| {
+            let subject = Subject { namespace: namespace.to_owned(), ..Subject::default() };
+            vec![Target { subject, ..Target::default() }; count]
+        };
+        let sizes = |all: &[(&str, usize)]| -> Vec<(String, usize)> {
+            let pieces = pieces(all.iter().copied().flat_map(of).collect());
+            pieces.iter().map(|(scope, it)| (scope.iter().collect::<Vec<_>>().join("+"), it.len())).collect()
+        };
+        let size = |name: &str, count: usize| (name.to_owned(), count);
+        assert_eq!(sizes(&[]), []);
+        assert_eq!(sizes(&[("a", 400), ("b", 600), ("c", 1)]), [size("a+b", 1_000), size("c", 1)]);
+        assert_eq!(sizes(&[("a", 1), ("b", 5_000), ("c", 1)]), [size("a", 1), size("b", 5_000), size("c", 1)]);
+    }
 }

@@ -80,7 +80,7 @@ impl From<Labels> for Naming {
 #[must_use]
 pub fn cron_job<'a>(naming: &Naming, labels: &'a LabelSet) -> Option<(&'a str, &'a str)> {
     let Naming::Path(name) = naming else { return None };
-    let (namespace, rest) = labels.get(*name)?.strip_prefix(CRON_JOB_PATH)?.split_once('/')?;
+    let (namespace, rest) = labels.get(name)?.strip_prefix(CRON_JOB_PATH)?.split_once('/')?;
     let (job, _container) = rest.split_once('/')?;
     (!namespace.is_empty() && !job.is_empty()).then_some((namespace, job))
 }

@@ -19,8 +19,8 @@ use crate::decide::{FailureKind, Matrix, QueryFailure};
 
 /// Questions asked within this time of each other are the same question.
 pub const SHARED_FOR: Duration = Duration::from_secs(5);
-/// Answers are kept only while they hold fewer samples than this together: 64 MB.
-const MAX_KEPT_SAMPLES: usize = 4_000_000;
+/// Answers are kept only while they hold fewer samples than this together: 32 MB, and half as much for their labels.
+const MAX_KEPT_SAMPLES: usize = 2_000_000;
 
 /// What a question comes to.
 pub type Answer = Result<Arc<Matrix>, QueryFailure>;
