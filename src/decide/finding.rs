@@ -184,7 +184,7 @@ pub enum Why {
     },
     /// Connections rise, and so does the load: nothing tells which they follow.
     LoadRisesToo,
-    /// Connections rise all through the window, but by less than the share of their level that a finding asks.
+    /// Connections rise all through what is seen of them, but by less than the share of their level that a finding asks.
     Creeps,
     /// The trend is neither clear nor absent.
     Unclear {
@@ -274,7 +274,7 @@ impl fmt::Display for Why {
                 "open connections rise, and the load rises with time as well: nothing tells which they follow",
             ),
             Self::Creeps => f.write_str(
-                "open connections rise all through the window, but by less than a quarter of their level: \
+                "open connections rise all through what is seen of them, but by less than a quarter of their level: \
                  an old leak does, and so may a pool",
             ),
             Self::Unclear { signal, confidence } => {
