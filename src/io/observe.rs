@@ -1,9 +1,9 @@
 //! Observing: whom a policy selects, and what every source says about them. Reads only.
 //!
-//! One query per signal, source and set of namespaces, with up to a thousand pods or as many as one namespace has; sources are tried in order of
-//! preference, and a source is asked only while some target has no data from a better one. Raw samples are read for the
-//! short scales alone; a source that has some is then asked for the buckets of the long ones, which the backend computes
-//! and which are asked for once per bucket.
+//! One query per signal, source and set of namespaces: so many as have a thousand containers together, or one that has
+//! more. Sources are tried in order of preference, and a source is asked only while some target has no data from a better
+//! one. Raw samples are read for the short scales alone; a source that has some is then asked for the buckets of the long
+//! ones, which the backend computes and which are asked for once per bucket.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
