@@ -155,6 +155,12 @@ fn an_operator_that_does_not_ask_whether_it_leads_is_noticed() {
 
 #[test]
 #[ignore = "seconds of computing: tests/run simulation"]
+fn an_operator_that_reports_without_asking_whether_it_leads_is_noticed() {
+    assert_noticed(Broken::Reports, &[19], 200);
+}
+
+#[test]
+#[ignore = "seconds of computing: tests/run simulation"]
 fn an_operator_that_does_not_ask_whether_its_decision_is_fresh_is_noticed() {
     assert_noticed(Broken::Gate, &[7], 200);
 }

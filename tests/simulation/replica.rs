@@ -164,7 +164,11 @@ async fn process(sending: Sending, terminated: oneshot::Receiver<()>) -> Term<()
     let config = Config::from_yaml(&settings.config()).expect("a configuration");
     let wire = |role| Wire { sending: sending.clone(), role };
     let leadership = Leadership::default();
-    let client = ClientBuilder::new(wire(Role::Reading), "default").with_layer(&Gate::of_writes(&leadership)).build();
+    let client = ClientBuilder::new(wire(Role::Reading), "default");
+    let client = match settings.broken {
+        Broken::Reports => client.build(),
+        _ => client.with_layer(&Gate::of_writes(&leadership)).build(),
+    };
     let acting = ClientBuilder::new(wire(Role::Acting), "default");
     let acting = match settings.broken {
         Broken::Gate => acting.build(),

@@ -125,6 +125,8 @@ pub enum Broken {
     Preconditions,
     /// Nothing asks right before a request whether its sender leads.
     Gate,
+    /// The same, of what it reports alone.
+    Reports,
     /// Answers of the metrics backend that cannot be trusted do not show it.
     Evidence,
     /// The API server takes any version of the ledger for the newest.

@@ -162,6 +162,9 @@ impl World {
             if sent.method == Method::PATCH && sent.path.ends_with("/status") && !versioned {
                 self.violated(10, &format!("{} may be written over another replica's", sent.path));
             }
+            if sent.method != Method::GET && sent.role == Role::Reading {
+                self.leads(sent);
+            }
             return;
         }
         self.count(&format!("acting: {}", act(sent)));
@@ -176,13 +179,14 @@ impl World {
         }
     }
 
+    /// Nothing is written by one whose last renewal is too long ago, a status and an event as little as a restart.
     fn leads(&mut self, sent: &Sent) {
         let renewed = self.witness.lives[&(sent.place, sent.life)].renewed;
         let other = self.witness.lives.iter().any(|(key, it)| {
             *key != (sent.place, sent.life) && it.renewed.is_some_and(|at| sent.at < at + RENEW_DEADLINE)
         });
         if other {
-            self.count("acting while another leads or led");
+            self.count("writing while another leads or led");
         }
         if renewed.is_none_or(|at| sent.at >= at + RENEW_DEADLINE) {
             let late = renewed.map(|it| sent.at - it);
