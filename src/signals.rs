@@ -16,7 +16,9 @@ pub use custom::{CustomSource, InvalidSource};
 pub use destination::{Address, Destination, InvalidDestination};
 pub use label_set::LabelSet;
 pub use naming::{Naming, Whom, cron_job, namespace_of, whom_of};
-pub use promql::{InvalidQuery, Scope, bucket_query, client_queries, range_query, server_queries, verify};
+pub use promql::{
+    InvalidQuery, Scope, bucket_query, client_queries, parse_promql, range_query, server_queries, verify,
+};
 
 use serde::{Deserialize, Serialize};
 

@@ -8,10 +8,13 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use promql_parser::{
     label::{METRIC_NAME, MatchOp},
-    parser::{Expr, VectorSelector, parse},
+    parser::{Expr, VectorSelector},
 };
 
-use crate::{decide::Sample, signals::LabelSet};
+use crate::{
+    decide::Sample,
+    signals::{LabelSet, parse_promql},
+};
 
 /// The most samples of one series. A misprint such as `1+1x1000000000` would fill the memory.
 pub const MAX_SAMPLES: usize = 1_000_000;
@@ -59,7 +62,7 @@ pub fn labels(text: &str) -> Result<LabelSet, InvalidNotation> {
         return Err(refuse("it does not begin with a metric's name".to_owned()));
     }
     let Expr::VectorSelector(VectorSelector { name, matchers, offset: None, at: None }) =
-        parse(text).map_err(refuse)?
+        parse_promql(text).map_err(refuse)?
     else {
         return Err(refuse("it is an expression".to_owned()));
     };
@@ -241,6 +244,7 @@ mod tests {
             r#"up{__name__="down"}"#,
             r#"up{pod="a" or pod="b"}"#,
             "up[5m]",
+            "up offset 57777777777777777777",
             "up offset 5m",
             "up @ 0",
             "up + up",

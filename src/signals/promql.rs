@@ -5,14 +5,14 @@
 //! gaps between samples, and the samples of dead incarnations.
 
 mod clients;
-mod spans;
+mod parser;
 
 use std::{collections::BTreeSet, time::Duration};
 
 use promql_parser::{
     label::{MatchOp as ParsedOp, Matcher, Matchers},
     parser::{
-        AggregateExpr, Expr, MatrixSelector, SubqueryExpr, VectorSelector, parse,
+        AggregateExpr, Expr, MatrixSelector, SubqueryExpr, VectorSelector,
         token::{T_EQL_REGEX, TokenId},
     },
     util::{
@@ -23,6 +23,7 @@ use promql_parser::{
 };
 
 pub use clients::{client_queries, server_queries};
+pub use parser::parse_promql;
 
 use super::{MatchOp, Naming, Query, Source, naming::POD_PATH};
 
@@ -183,8 +184,7 @@ pub(super) fn check_custom(text: &str, naming: &Naming) -> Result<(), InvalidQue
 }
 
 fn parsed_query(query: &str) -> Result<Expr, InvalidQuery> {
-    let not_promql = |reason| InvalidQuery::NotPromql { query: query.to_owned(), reason };
-    spans::check(query).and_then(|()| parse(query)).map_err(not_promql)
+    parse_promql(query).map_err(|reason| InvalidQuery::NotPromql { query: query.to_owned(), reason })
 }
 
 fn pinned(text: &str, naming: &Naming, scope: &Scope, window: Duration) -> Result<Expr, InvalidQuery> {

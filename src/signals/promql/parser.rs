@@ -1,22 +1,26 @@
-//! Refuses the spans of time that the parser (promql-parser 0.11) panics on: a plain number of seconds after `offset` or
-//! inside `[ ]` that no [`Duration`] can hold. It does not judge anything else about a query.
+//! The parser, without its panics. promql-parser 0.11 panics on a plain number of seconds after `offset` or inside `[ ]` that
+//! no [`Duration`] can hold: such a span is refused first. Nothing else about a text is judged here.
 
 use std::time::Duration;
 
 use lrpar::{Lexeme as _, Lexer as _, NonStreamingLexer as _};
 use promql_parser::{
     parser::{
-        lexer,
+        Expr, lexer, parse,
         token::{T_ADD, T_COLON, T_LEFT_BRACKET, T_NUMBER, T_OFFSET, T_SUB, TokenId},
     },
     util::parse_str_radix,
 };
 
-/// Every number that stands where a span of time is due is one.
+/// The expression that a text is.
 ///
 /// # Errors
-/// The text is not even made of PromQL's tokens, or a span is too long, negative or no number.
-pub(super) fn check(query: &str) -> Result<(), String> {
+/// The text is not PromQL, or a span of time in it is too long, negative or no number.
+pub fn parse_promql(text: &str) -> Result<Expr, String> {
+    check_spans(text).and_then(|()| parse(text))
+}
+
+fn check_spans(query: &str) -> Result<(), String> {
     let lexer = lexer(query)?;
     let mut before: Option<TokenId> = None;
     for token in lexer.iter().flatten() {
