@@ -1,5 +1,5 @@
-//! An API server that holds so many pods, 250 in a namespace, their ReplicaSets of ten pods each, and one policy. It answers
-//! what an operator asks that acts on nobody, and counts.
+//! An API server that holds so many pods, 250 in a namespace, their ReplicaSets of ten pods each, and one policy. It
+//! answers what an operator asks that acts on nobody, and counts.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 /// Pods of one ReplicaSet.
 const REPLICAS: usize = 10;
 /// Pods of one namespace.
-pub const IN_A_NAMESPACE: usize = 250;
+const IN_A_NAMESPACE: usize = 250;
 
 /// Requests so far.
 #[derive(Clone, Copy, Default)]
@@ -71,8 +71,7 @@ impl ApiServer {
     }
 
     fn namespaces(&self) -> Response {
-        let all =
-            (0..self.pods.div_ceil(IN_A_NAMESPACE)).map(|it| json!({"metadata": {"name": format!("shop-{it:03}")}}));
+        let all = (0..self.pods).step_by(IN_A_NAMESPACE).map(|it| json!({"metadata": {"name": namespace_of(it)}}));
         self.counts.lock().expect("no panic").evaluations += 1;
         list(&all.collect::<Vec<_>>())
     }

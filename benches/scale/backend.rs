@@ -83,7 +83,6 @@ fn answer(form: &BTreeMap<String, String>, pods: usize) -> String {
 fn namespaces(expr: &Expr) -> BTreeSet<String> {
     let selector = match expr {
         Expr::MatrixSelector(it) => &it.vs,
-        Expr::VectorSelector(it) => it,
         Expr::Subquery(it) => return namespaces(&it.expr),
         Expr::Call(it) => return it.args.args.iter().flat_map(|it| namespaces(it)).collect(),
         other => panic!("the operator asks for samples, not for {other}"),

@@ -112,7 +112,7 @@ fn owners<'a>(answers: &'a [Answer], signal: Signal, owned: &str) -> BTreeMap<(&
         answers.iter().filter(|it| it.source.signal == signal).flat_map(|it| &it.result).flat_map(|it| &it.series);
     let owner = |series: &'a Series| {
         // kube-state-metrics writes <none> for what has no owner.
-        let label = |name: &str| series.labels.get(name).filter(|it| !it.is_empty() && *it != "<none>");
+        let label = |name: &str| series.labels.filled(name).filter(|it| *it != "<none>");
         let (namespace, owned) = (label("namespace")?, label(owned)?);
         let (kind, name) = (label("owner_kind")?.to_owned(), label("owner_name")?.to_owned());
         Some(((namespace, owned), Workload { namespace: namespace.to_owned(), kind, name }))

@@ -60,12 +60,11 @@ pub fn kills(recording: &Recording) -> Kills {
         }
     }
     for series in &recording.others {
-        let label = |name: &str| series.labels.get(name);
         let Some(container) = container(series) else { continue };
-        match label("__name__") {
+        match series.labels.get("__name__") {
             Some(LAST_REASON) => {
                 known = true;
-                if label("reason") == Some("OOMKilled") {
+                if series.labels.get("reason") == Some("OOMKilled") {
                     reports.entry(container).or_default().reasons.push(series);
                 }
             }
@@ -82,7 +81,7 @@ pub fn kills(recording: &Recording) -> Kills {
 }
 
 fn container(series: &Series) -> Option<Container> {
-    let label = |name: &str| series.labels.get(name).filter(|it| !it.is_empty()).map(str::to_owned);
+    let label = |name: &str| series.labels.filled(name).map(str::to_owned);
     Some((label("namespace")?, label("pod")?, label("container").filter(|it| it != "POD")?))
 }
 

@@ -128,11 +128,11 @@ pub fn clean(samples: &Samples) -> Result<Samples, &'static str> {
 }
 
 fn check(sample: &Sample) -> Result<(), &'static str> {
-    match sample.value {
-        _ if !sample.at.is_finite() => Err("a value is NaN or infinite"),
-        value if !value.is_finite() => Err("a value is NaN or infinite"),
-        value if value < 0.0 => Err("a value is negative"),
-        value if value > MAX_VALUE => Err("a value is larger than any machine can count"),
+    let Sample { at, value } = *sample;
+    match value {
+        _ if !at.is_finite() || !value.is_finite() => Err("a value is NaN or infinite"),
+        _ if value < 0.0 => Err("a value is negative"),
+        _ if value > MAX_VALUE => Err("a value is larger than any machine can count"),
         _ => Ok(()),
     }
 }

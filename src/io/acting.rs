@@ -1,8 +1,8 @@
 //! The acting client: the only way by which anything in the cluster is changed, but for status, events and the lease.
 //! And the gate before it, which the status and the events pass, too.
 //!
-//! The client makes one attempt and no second one, waits 15 seconds for an answer, and looks right before each request is sent
-//! whether we still lead and whether the decision is still fresh. It decides nothing about what is sent.
+//! The client makes one attempt and no second one, waits 15 seconds for an answer, and looks right before each request
+//! is sent whether we still lead and whether the decision is still fresh. It decides nothing about what is sent.
 
 use std::{
     task::{Context, Poll},

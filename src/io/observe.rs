@@ -86,24 +86,24 @@ pub async fn observe(
     Ok(())
 }
 
-/// Whole namespaces, as many together as have [`AT_ONCE`] containers. Their targets must stand together.
+/// Whole namespaces, as many together as have [`AT_ONCE`] containers.
 fn pieces(targets: Vec<Target>) -> Vec<(Scope, Vec<Target>)> {
-    let mut pieces: Vec<Vec<Target>> = Vec::new();
-    let mut rest = targets.into_iter().peekable();
-    while let Some(first) = rest.next() {
-        let namespace = first.subject.namespace.clone();
-        let others = std::iter::from_fn(|| rest.next_if(|it| it.subject.namespace == namespace));
-        let one: Vec<Target> = std::iter::once(first).chain(others).collect();
-        match pieces.last_mut().filter(|it| it.len() + one.len() <= AT_ONCE) {
-            Some(piece) => piece.extend(one),
-            None => pieces.push(one),
+    let mut namespaces: BTreeMap<String, Vec<Target>> = BTreeMap::new();
+    for target in targets {
+        namespaces.entry(target.subject.namespace.clone()).or_default().push(target);
+    }
+    let mut pieces: Vec<(Vec<String>, Vec<Target>)> = Vec::new();
+    for (name, targets) in namespaces {
+        match pieces.last_mut().filter(|(_, piece)| piece.len() + targets.len() <= AT_ONCE) {
+            Some((names, piece)) => {
+                names.push(name);
+                piece.extend(targets);
+            }
+            None => pieces.push((vec![name], targets)),
         }
     }
-    let scoped = |piece: Vec<Target>| {
-        let namespaces: BTreeSet<String> = piece.iter().map(|it| it.subject.namespace.clone()).collect();
-        // The API server knows no namespace by another name than a scope takes.
-        Scope::new(namespaces).ok().map(|it| (it, piece))
-    };
+    // The API server knows no namespace by another name than a scope takes.
+    let scoped = |(names, piece)| Scope::new(names).ok().map(|scope| (scope, piece));
     pieces.into_iter().filter_map(scoped).collect()
 }
 

@@ -21,6 +21,12 @@ impl LabelSet {
         self.iter().find(|it| it.0 == name).map(|it| it.1)
     }
 
+    /// The value of a label, unless it is empty: to Prometheus an empty label is none.
+    #[must_use]
+    pub fn filled(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|it| !it.is_empty())
+    }
+
     /// These labels and one more, or with another value for that one.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Self {
@@ -85,6 +91,7 @@ mod tests {
         let labels: LabelSet = [("pod", "orders-1"), ("__name__", "up"), ("empty", "")].into_iter().collect();
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("__name__", "up"), ("empty", ""), ("pod", "orders-1")]);
         assert_eq!(["pod", "empty", "po"].map(|it| labels.get(it)), [Some("orders-1"), Some(""), None]);
+        assert_eq!(["pod", "empty", "po"].map(|it| labels.filled(it)), [Some("orders-1"), None, None]);
         assert_eq!(LabelSet::default().iter().count(), 0);
         assert_eq!(labels.with("pod", "orders-2").get("pod"), Some("orders-2"));
         assert_eq!(labels.without("pod").with("pod", "orders-1"), labels);

@@ -35,7 +35,7 @@ impl Naming {
     /// Whom the series with these labels is about; `None` when it names no pod.
     #[must_use]
     pub fn whom<'a>(&self, labels: &'a LabelSet) -> Option<Whom<'a>> {
-        let label = |name: &str| labels.get(name).filter(|it| !it.is_empty());
+        let label = |name: &str| labels.filled(name);
         match self {
             Self::Labels(names) => Some(Whom {
                 namespace: label(&names.namespace)?,
@@ -95,7 +95,7 @@ pub fn whom_of(labels: &LabelSet) -> Option<Whom<'_>> {
 #[must_use]
 pub fn namespace_of(labels: &LabelSet) -> Option<&str> {
     let by_path = Naming::Path(CONTAINER_ID).whom(labels).map(|it| it.namespace);
-    by_path.or_else(|| labels.get(&Labels::default().namespace).filter(|it| !it.is_empty()))
+    by_path.or_else(|| labels.filled(&Labels::default().namespace))
 }
 
 #[cfg(test)]

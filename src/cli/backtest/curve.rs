@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::{
     decide::{Policy, Sample, Series, oom::Container, replay::Recording, series::interval},
-    signals::{Merge, Signal, Source, catalog},
+    signals::{LabelSet, Merge, Signal, Source, catalog},
 };
 
 /// A curve has at most twice as many points.
@@ -88,10 +88,8 @@ fn merged(source: &Source, about: &[&Series]) -> Vec<Sample> {
         all.sort_by(|a, b| a.at.total_cmp(&b.at));
         return all;
     };
-    let whole = |series: &Series| -> Vec<(String, String)> {
-        let labels = series.labels.iter().filter(|(name, _)| !parts.contains(name));
-        labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-    };
+    let whole =
+        |series: &Series| -> LabelSet { series.labels.iter().filter(|(name, _)| !parts.contains(name)).collect() };
     let Some(first) = about.first().map(|it| whole(it)) else { return Vec::new() };
     let mut sums: BTreeMap<u64, Sample> = BTreeMap::new();
     for sample in about.iter().filter(|it| whole(it) == first).flat_map(|it| &it.samples) {

@@ -215,7 +215,7 @@ fn asked_for(written: &Written) -> String {
 }
 
 fn label<'a>(series: &'a Series, name: &str) -> Option<&'a str> {
-    series.labels.get(name).filter(|it| !it.is_empty())
+    series.labels.filled(name)
 }
 
 fn printed(series: &Series) -> String {

@@ -177,7 +177,7 @@ fn whom<'a>(source: &ClientSource, series: &'a Series) -> Option<(Who, Option<&'
             Some((Who::Pod { namespace: it.namespace.to_owned(), pod: it.pod.to_owned() }, it.container))
         }
         ClientNaming::Workload { namespace, workload } => {
-            let label = |name: &str| series.labels.get(name).filter(|it| !it.is_empty()).map(str::to_owned);
+            let label = |name: &str| series.labels.filled(name).map(str::to_owned);
             Some((Who::Workload { namespace: label(namespace)?, name: label(workload)? }, None))
         }
     }

@@ -137,6 +137,12 @@ fn restart_rule(spec: &serde_json::Value) -> RestartRule {
     policy(spec).restart.expect("a rule")
 }
 
+/// The rule of a policy that enforces these restarts.
+fn enforcing(restart: &serde_json::Value) -> RestartRule {
+    let remediation = serde_json::json!({"alert": {}, "restart": restart});
+    restart_rule(&serde_json::json!({"allPods": true, "mode": "Enforce", "remediation": remediation}))
+}
+
 impl World {
     fn plan(&self) -> Plan {
         plan(&policy(&self.spec), &self.findings, &self.history, now())

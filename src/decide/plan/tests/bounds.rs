@@ -96,9 +96,7 @@ fn where_somebody_stopped_restarts_it_is_said_so() {
 /// The world with another policy that restarts the pod.
 fn contested(restart: &serde_json::Value) -> World {
     let mut world = world();
-    let rules =
-        serde_json::json!({"allPods": true, "mode": "Enforce", "remediation": {"alert": {}, "restart": restart}});
-    world.history.rivals = vec![Rival::new("all-shops", &restart_rule(&rules), &world.findings)];
+    world.history.rivals = vec![Rival::new("all-shops", &enforcing(restart), &world.findings)];
     world
 }
 

@@ -174,8 +174,7 @@ fn before_the_act_the_workload_is_looked_at_again_by_all_rules_that_have_a_say()
         again.map_err(|it| it.reason())
     };
     assert_eq!([3, 2, 1].map(|ready| asked(&mut two, ready)), [Ok(()), Ok(()), Err("TooFewAvailable")]);
-    let strict = serde_json::json!({"alert": {}, "restart": {"maxUnavailable": 1}});
-    let strict = restart_rule(&serde_json::json!({"allPods": true, "mode": "Enforce", "remediation": strict}));
+    let strict = enforcing(&serde_json::json!({"maxUnavailable": 1}));
     two.history.rivals = vec![Rival::new("everybody", &strict, &two.findings)];
     assert_eq!([3, 2].map(|ready| asked(&mut two, ready)), [Ok(()), Err("TooFewAvailable")]);
 }

@@ -56,14 +56,8 @@ fn a_window_that_begins_too_late_is_waited_for_all_the_same_and_people_are_told(
 
 #[test]
 fn before_the_act_every_window_is_looked_at_again_whoever_asked_for_it() {
-    let ruled = |windows: serde_json::Value| {
-        let restart = if windows.is_null() { serde_json::json!({}) } else { serde_json::json!({"windows": windows}) };
-        restart_rule(
-            &serde_json::json!({"allPods": true, "mode": "Enforce", "remediation": {"alert": {}, "restart": restart}}),
-        )
-    };
-    let (any_time, morning) =
-        (ruled(serde_json::Value::Null), ruled(serde_json::json!([{"from": "08:00", "to": "10:00"}])));
+    let any_time = enforcing(&serde_json::json!({}));
+    let morning = enforcing(&serde_json::json!({"windows": [{"from": "08:00", "to": "10:00"}]}));
     let mut world = world();
     let asked = |world: &World, rule: &RestartRule, minutes: i64| {
         let plan = world.plan();
