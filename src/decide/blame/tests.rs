@@ -152,6 +152,30 @@ fn generic_method_and_closure_wrappers_are_seen_through() {
 }
 
 #[test]
+fn a_name_that_may_be_an_applications_own_work_counts_only_where_calls_would_have_been_sampled() {
+    let site = "example.com/shop/h.Handle@example.com/shop/h/h.go:12";
+    for name in ["locks.(*Store).Acquire", "users.(*Users).Get", "orders.Create", "grpcapi.(*Server).GetUser"] {
+        let dials = format!("example.com/shop/{name}@example.com/shop/x/x.go:3");
+        let calls = format!("example.com/shop/{name}@example.com/shop/x/x.go:4");
+        let named = |channels, calls: &str| {
+            let profile = heap(&[(channels, &[NEW, &dials, site, MAIN]), (0.0, &[INVOKE, calls, MAIN])]);
+            accused(&profile)
+        };
+        let itself = [format!("example.com/shop/{name}:3")];
+        assert_eq!(named(300.0, site), itself, "of its calls no sample would be expected yet");
+        assert_eq!(
+            named(3_000.0, site),
+            ["example.com/shop/h.Handle:12"],
+            "{name} made 3,000, and was not seen to call"
+        );
+        assert_eq!(named(3_000.0, &calls), itself);
+    }
+    let client = "example.com/shop/grpcapi.Client@example.com/shop/x/x.go:3";
+    let profile = heap(&[(300.0, &[NEW, client, site, MAIN])]);
+    assert_eq!(accused(&profile), ["example.com/shop/h.Handle:12"], "this is what a client is called");
+}
+
+#[test]
 fn who_lends_a_channel_to_a_callback_is_a_wrapper() {
     let with = "example.com/shop/rpcx.WithConn@example.com/shop/rpcx/x.go:3";
     let callback = "example.com/shop/h.Handle.func1@example.com/shop/h/h.go:13";
