@@ -33,7 +33,7 @@ use crate::{
 use curve::Curves;
 use input::Past;
 use progress::Progress;
-use score::Score;
+use score::{Offender, Score};
 
 /// Nobody would have been flagged.
 const CLEAN: u8 = 0;
@@ -101,7 +101,8 @@ fn one(
     let score = Score::new(&replayed, &oom::kills(recording), &targets, (from, to));
     let drawn = args.html.is_some() || args.output == ReplayOutput::Html;
     let offenders = score.offenders.iter().take(if drawn { html::MAX_CURVES } else { 0 });
-    let curves = offenders.map(|it| Curves::of(recording, policy, &it.container, (from, to))).collect();
+    let curves = |it: &Offender| Curves::of(recording, policy, (&it.container, it.diagnosis), (from, to));
+    let curves = offenders.map(curves).collect();
     Replay { key: key.to_owned(), mode: policy.mode, from, to, step, replayed, score, curves }
 }
 

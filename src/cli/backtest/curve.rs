@@ -1,5 +1,5 @@
-//! An offender's curves, small enough to draw: open connections (or goroutines where nobody counts connections),
-//! memory, and its limit.
+//! An offender's curves, small enough to draw: open connections (or goroutines, where they are what is odd or nobody
+//! counts connections), memory, and its limit.
 //!
 //! Curves are for the eye. What is odd (a copy of a series, an infinite value) is left out here; the judgement has its
 //! own, stricter reading.
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::{
-    decide::{Policy, Sample, Series, oom::Container, replay::Recording, series::interval},
+    decide::{Diagnosis, Policy, Sample, Series, oom::Container, replay::Recording, series::interval},
     signals::{LabelSet, Merge, Signal, Source, catalog},
 };
 
@@ -41,10 +41,20 @@ pub struct Curve {
 }
 
 impl Curves {
-    /// The curves of a container in a time.
+    /// The curves of a container in a time that show what was diagnosed, if anything was.
     #[must_use]
-    pub fn of(recording: &Recording, policy: &Policy, whom: &Container, span: (Timestamp, Timestamp)) -> Self {
+    pub fn of(
+        recording: &Recording,
+        policy: &Policy,
+        (whom, diagnosis): (&Container, Option<Diagnosis>),
+        span: (Timestamp, Timestamp),
+    ) -> Self {
         let (from, to) = (seconds(span.0), seconds(span.1));
+        // Of channels that idle out the connections are closed: only their goroutines rise.
+        let telling = match diagnosis {
+            Some(Diagnosis::IdleChannelResidue) => [Signal::Goroutines, Signal::OpenConnections],
+            _ => [Signal::OpenConnections, Signal::Goroutines],
+        };
         let samples = |signal| {
             let mut samples = samples(recording, policy.source(signal), signal, whom);
             samples.retain(|it| (from..=to).contains(&it.at));
@@ -52,7 +62,7 @@ impl Curves {
         };
         let curve = |signal| samples(signal).map(|it| Curve { signal, pieces: pieces(&it) });
         Self {
-            activity: curve(Signal::OpenConnections).or_else(|| curve(Signal::Goroutines)),
+            activity: telling.into_iter().find_map(curve),
             memory: curve(Signal::Memory),
             limit: samples(Signal::MemoryLimit).and_then(|it| it.last().map(|it| it.value)).filter(|it| *it > 0.0),
         }
@@ -144,11 +154,15 @@ mod tests {
     }
 
     fn curves(series: Vec<Series>) -> Curves {
+        curves_of(series, None)
+    }
+
+    fn curves_of(series: Vec<Series>, diagnosis: Option<Diagnosis>) -> Curves {
         let rules = serde_json::from_value(serde_json::json!({"allPods": true})).expect("rules");
         let policy = Policy::parse(&rules).expect("a policy");
         let whom = ("shop".to_owned(), "a".to_owned(), "app".to_owned());
         let end = Timestamp::from_second(1_000_000).expect("a time");
-        Curves::of(&Recording::of(series), &policy, &whom, (Timestamp::UNIX_EPOCH, end))
+        Curves::of(&Recording::of(series), &policy, (&whom, diagnosis), (Timestamp::UNIX_EPOCH, end))
     }
 
     fn values(curve: Option<Curve>) -> Vec<f64> {
@@ -170,6 +184,18 @@ mod tests {
         let curves = curves(vec![series("go_goroutines", &[], &[(1.0, 7.0)])]);
         assert_eq!(curves.activity.as_ref().map(|it| it.signal), Some(Signal::Goroutines));
         assert_eq!((curves.memory, curves.limit), (None, None));
+    }
+
+    #[test]
+    fn of_channels_that_idle_out_goroutines_are_drawn_for_their_connections_do_not_rise() {
+        let both = || {
+            let connections = series("grpc_subchannel_open_connections", &[], &[(1.0, 90.0)]);
+            vec![connections, series("go_goroutines", &[], &[(1.0, 700.0)])]
+        };
+        let drawn = |diagnosis| values(curves_of(both(), diagnosis).activity);
+        assert_eq!(drawn(Some(Diagnosis::IdleChannelResidue)), [700.0]);
+        assert_eq!(drawn(Some(Diagnosis::ConnectionLeak)), [90.0]);
+        assert_eq!(drawn(None), [90.0]);
     }
 
     #[test]
