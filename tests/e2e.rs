@@ -9,6 +9,8 @@
 
 #[path = "e2e/alert.rs"]
 mod alert;
+#[path = "e2e/asked.rs"]
+mod asked;
 #[path = "e2e/audit.rs"]
 mod audit;
 #[path = "e2e/blind.rs"]

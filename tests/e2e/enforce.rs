@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use futures::StreamExt;
-use grpc_hygiene::api::RemediationState;
 use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
 use kube::{
@@ -17,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     audit::evicted,
-    shop::{Client, Shop, marks, step},
+    shop::{Client, Shop, marks, withheld},
     world::{DETECTION, QUIET, SOON, World},
 };
 
@@ -66,10 +65,7 @@ async fn only_leaking_pods_are_evicted_one_at_a_time_and_never_against_a_budget(
         "restart": {"after": "10s", "method": "Evict", "cooldown": "1m", "maxUnavailable": 1}}}))
         .await;
 
-    let held = |it: &grpc_hygiene::api::GrpcClientPolicyStatus| {
-        let budget = |it| step(it, "Restart") == Some((RemediationState::Withheld, Some("PodDisruptionBudget".into())));
-        it.offenders.iter().any(budget)
-    };
+    let held = |it: &_| withheld(it, "PodDisruptionBudget");
     let status = shop.wait(DETECTION, "the budget holds the restart back", held).await;
     let said = status.offenders.iter().flat_map(|it| &it.remediations).filter_map(|it| it.message.as_deref());
     assert!(said.clone().any(|it| it.contains("no-headroom")), "{:?}", said.collect::<Vec<_>>());

@@ -165,6 +165,11 @@ impl Shop {
 
     /// Makes the policy: a window of 5 minutes, evaluated every 10 seconds, and what `spec` says besides.
     pub async fn policy(&self, spec: Value) {
+        self.policy_named(POLICY, spec).await;
+    }
+
+    /// The same under another name, beside the usual one.
+    pub async fn policy_named(&self, name: &str, spec: Value) {
         let mut spec = spec;
         (spec["window"], spec["interval"]) = ("5m".into(), "10s".into());
         if spec.get("selector").is_none() {
@@ -172,7 +177,7 @@ impl Shop {
         }
         let policy = serde_json::from_value(json!({
             "apiVersion": "grpc-hygiene.io/v1alpha1", "kind": "GrpcClientPolicy",
-            "metadata": {"name": POLICY}, "spec": spec,
+            "metadata": {"name": name}, "spec": spec,
         }));
         let policy: GrpcClientPolicy = policy.expect("a policy");
         self.api::<GrpcClientPolicy>().create(&PostParams::default(), &policy).await.expect("a valid policy");
@@ -180,7 +185,12 @@ impl Shop {
 
     /// The policy's status.
     pub async fn status(&self) -> Result<GrpcClientPolicyStatus, String> {
-        let policy = self.api::<GrpcClientPolicy>().get(POLICY).await.map_err(|it| it.to_string())?;
+        self.status_of(POLICY).await
+    }
+
+    /// The status of a policy with another name.
+    pub async fn status_of(&self, name: &str) -> Result<GrpcClientPolicyStatus, String> {
+        let policy = self.api::<GrpcClientPolicy>().get(name).await.map_err(|it| it.to_string())?;
         policy.status.ok_or_else(|| "no status".to_owned())
     }
 
@@ -218,6 +228,12 @@ pub fn diagnoses(status: &GrpcClientPolicyStatus) -> BTreeMap<String, Vec<String
 /// What became of one step of an offender's ladder, and why.
 pub fn step(offender: &Offender, remediation: &str) -> Option<(RemediationState, Option<String>)> {
     offender.remediations.iter().find(|it| it.remediation == remediation).map(|it| (it.state, it.because.clone()))
+}
+
+/// Whether a restart is withheld for a reason.
+pub fn withheld(status: &GrpcClientPolicyStatus, because: &str) -> bool {
+    let held = Some((RemediationState::Withheld, Some(because.to_owned())));
+    status.offenders.iter().any(|it| step(it, "Restart") == held)
 }
 
 /// Whether a condition is in a state.

@@ -178,13 +178,19 @@ impl World {
         let services: Api<Service> = Api::namespaced(self.client.clone(), "monitoring");
         let service = services.get("prometheus").await.expect("Service prometheus");
         let address = service.spec.and_then(|it| it.cluster_ip).expect("a cluster IP");
-        Command::new(env!("CARGO_BIN_EXE_grpc-hygiene"))
+        self.command()
             .args(arguments)
             .args(["--operator-namespace", HOME])
-            .env("KUBECONFIG", &self.kubeconfig)
             .env("GRPC_HYGIENE_PROMETHEUS", format!("http://{address}:9090"))
             .output()
             .expect("the program starts")
+    }
+
+    /// Our own program on this host, for this cluster.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_grpc-hygiene"));
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command
     }
 
     /// Takes the restarts of a namespace out of the ledger, if there is one.
