@@ -34,6 +34,7 @@ use crate::{
         approval::Approvals,
         assess,
         autonomy::{self, Seen},
+        blindness::blind_since,
         effect::effects,
         overlap::Rival,
         plan,
@@ -214,7 +215,7 @@ async fn evaluate<K: PolicyResource>(resource: &K, ctx: &Context) -> Result<Acti
     let exceeded = ctx.config.guard.exceeded_by(&policy);
     let policy = ctx.config.guard.bound(policy);
     if policy.suspend {
-        ctx.hands.alerts.set(&resource.key(), Vec::new());
+        ctx.hands.alerts.end(&resource.key());
         ctx.forget(&resource.key());
         write(ctx, resource, &stored, &Observed::Suspended).await?;
         return Ok(Action::await_change());
@@ -310,7 +311,7 @@ async fn carry_out(ctx: &Context, policy: &Policy, plan: &Plan, now: Timestamp) 
         Stage::Alert | Stage::Restart => act::act(&ctx.hands, policy, plan, now).await,
         Stage::DryRun => {
             // What fired under Enforce does not go on firing behind people's back.
-            ctx.hands.alerts.set(&plan.policy, Vec::new());
+            ctx.hands.alerts.end(&plan.policy);
             Vec::new()
         }
     }
@@ -386,6 +387,9 @@ async fn finish<K: PolicyResource>(
         keepalive: &policy.keepalive,
     };
     let (after, _) = write(ctx, resource, stored, &observed).await?;
+    if policy.alert.is_some() && plan.stage >= Stage::Alert {
+        ctx.hands.alerts.blind(&plan.policy, blind_since(&after, ctx.config.alerts.blind_after, *now));
+    }
     debug!(targets = findings.len(), violating = plan.cases.len(), "evaluated");
     report::publish(&ctx.recorder, resource, stored.status.as_ref(), &after, plan, findings, history).await;
     Ok(())

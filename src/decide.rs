@@ -12,6 +12,7 @@ pub mod approval;
 mod assess;
 pub mod autonomy;
 pub mod blame;
+pub mod blindness;
 pub mod clients;
 pub mod collapse;
 pub mod cost;

@@ -21,6 +21,8 @@ mod fake;
 mod leading;
 #[path = "act/others.rs"]
 mod others;
+#[path = "act/own.rs"]
+mod own;
 #[path = "act/race.rs"]
 mod race;
 #[path = "act/real.rs"]

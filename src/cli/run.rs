@@ -178,7 +178,7 @@ pub async fn work(parts: Parts) {
 async fn forget(ctx: &Context, policy: &str) {
     info!(policy, "deleted");
     ctx.forget(policy);
-    ctx.hands.alerts.set(policy, Vec::new());
+    ctx.hands.alerts.end(policy);
     match sweep::sweep(&ctx.hands, |it| it == policy).await {
         Ok(swept) => info!(policy, ?swept, "annotations removed"),
         Err(error) => warn!(policy, %error, "annotations not removed"),

@@ -17,13 +17,14 @@ use reqwest::Url;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use alerts::AlertFields;
+pub use alerts::AlertRules;
 use limits::LimitFields;
 
 pub use super::http::{Credentials, Endpoint};
 use super::{addresses, http};
 use crate::{
     api::{DurationText, parse_duration},
-    decide::{Guard, collapse::CollapseRule},
+    decide::Guard,
     signals::{CustomSource, InvalidSource, Signal, Source},
 };
 
@@ -49,8 +50,8 @@ pub struct Config {
     pub quiet_period: Duration,
     /// What no policy can exceed.
     pub guard: Guard,
-    /// When many alerts become one.
-    pub collapse: CollapseRule,
+    /// What is said to the receivers besides the policies' alerts, and how.
+    pub alerts: AlertRules,
     /// The prefix of the `runbook_url` annotation, without a slash at its end.
     pub runbook_url: String,
     /// The value of the `cluster` label on alerts.
@@ -172,7 +173,7 @@ impl File {
                 (Duration::ZERO, MAX_QUIET_PERIOD),
             )?,
             guard: limits.unwrap_or_default().check()?,
-            collapse: alerts.unwrap_or_default().check()?,
+            alerts: alerts.unwrap_or_default().check()?,
             runbook_url: address("runbookUrl", &runbook_url, RUNBOOKS)?.as_str().trim_end_matches('/').to_owned(),
             cluster: label("cluster", cluster)?,
             sources: parse_sources(sources.unwrap_or_default())?,

@@ -6,6 +6,7 @@
 
 mod alertmanager;
 mod board;
+mod own;
 mod sending;
 mod summary;
 
@@ -91,22 +92,39 @@ impl Alerts {
     pub fn sent_by(courier: impl Courier + 'static, config: &Config) -> Self {
         let endpoints = config.alertmanagers.clone();
         let reports = endpoints.iter().map(|it| Report { receiver: it.address(), ..Report::default() }).collect();
-        let letterhead = Letterhead { runbook_url: config.runbook_url.clone(), cluster: config.cluster.clone() };
+        let (runbook_url, cluster) = (config.runbook_url.clone(), config.cluster.clone());
+        let letterhead = Letterhead { runbook_url, cluster, watchdog: config.alerts.watchdog };
         Self(Arc::new(Shared {
             courier: Box::new(courier),
             endpoints,
             letterhead,
-            board: Mutex::new(Board::new(config.collapse)),
+            board: Mutex::new(Board::new(config.alerts.collapse)),
             counts: Mutex::default(),
             news: watch::Sender::new(0),
             reports: watch::Sender::new(reports),
         }))
     }
 
-    /// Replaces what a policy has on the board. Whatever fired and is not among the records is resolved now, so an
-    /// empty list ends all alerts of the policy.
+    /// Replaces what a policy has on the board. Whatever fired and is not among the records is resolved now.
     pub fn set(&self, policy: &str, records: Vec<AlertRecord>) -> News {
         let is_news = lock(&self.0.board).set(policy, records, Timestamp::now());
+        self.changed(is_news)
+    }
+
+    /// Since when a policy gets no answers from the metrics backend, or that it does. It is the operator's own alert, and
+    /// fires while any policy has none.
+    pub fn blind(&self, policy: &str, since: Option<Timestamp>) {
+        let is_news = lock(&self.0.board).blind(policy, since, Timestamp::now());
+        self.changed(is_news);
+    }
+
+    /// Ends whatever fires for a policy that does not alert any more.
+    pub fn end(&self, policy: &str) {
+        self.set(policy, Vec::new());
+        self.blind(policy, None);
+    }
+
+    fn changed(&self, is_news: bool) -> News {
         if is_news {
             self.0.news.send_modify(|it| *it += 1);
         }

@@ -1,5 +1,5 @@
-//! Scenario 5: Prometheus is away. Conditions say so, nothing is restarted, alerts that fire are not resolved; it
-//! comes back, and all goes on.
+//! Scenario 5: Prometheus is away. Conditions and an alert of the operator's own say so, nothing is restarted, alerts that
+//! fire are not resolved; it comes back, and all goes on.
 
 use grpc_hygiene::api::{GrpcClientPolicyStatus, RemediationState};
 use jiff::Timestamp;
@@ -35,6 +35,18 @@ fn held_back(status: &GrpcClientPolicyStatus) -> bool {
     is(status, "DataSourceReachable", "False")
         && is(status, "Ready", "False")
         && status.offenders.iter().all(|it| it.standing && step(it, "Restart") == blind)
+}
+
+/// The operator's own alert, which rules of the Prometheus that is away could not raise.
+async fn said_itself(shop: &Shop, fires: bool) {
+    for replica in [0, 1] {
+        let so = || async move {
+            let all = pages::all_alerts(&shop.world, replica).await?;
+            let own: Vec<_> = all.iter().filter(|it| it["labels"]["alertname"] == "GrpcHygieneBlind").collect();
+            if own.len() == usize::from(fires) { Ok(()) } else { Err(format!("{own:?}")) }
+        };
+        shop.world.eventually(&shop.namespace, SOON, &format!("that it is blind fires: {fires}"), so).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,11 +87,13 @@ async fn without_prometheus_it_says_so_restarts_nothing_and_resolves_nothing() {
         assert_eq!(alerts.len(), 1, "it still fires: {alerts:?}");
     }
     assert_eq!(evicted(&shop.namespace, &began), [""; 0], "nothing was restarted");
+    said_itself(&shop, true).await;
 
     scale_prometheus(&shop.world, 1).await;
     drop(alone);
     let undisturbed = QUIET.read().await;
     shop.wait(SOON, "the conditions say that it is back", |it| is(it, "DataSourceReachable", "True")).await;
+    said_itself(&shop, false).await;
     let goes_on = || async {
         let evicted = evicted(&shop.namespace, &began);
         if evicted.is_empty() { Err("no restart yet".to_owned()) } else { Ok(()) }

@@ -232,12 +232,14 @@ limits:
 }
 
 #[test]
-fn when_many_alerts_become_one_is_read_and_may_be_never() {
+fn when_many_alerts_become_one_and_what_the_operator_says_about_itself_is_read() {
     let with = |alerts: &str| Config::from_yaml(&format!("{MINIMAL}\nalerts: {alerts}"));
-    let rule = with("{collapse: {count: 50, within: 5m}}").expect("valid").collapse;
+    let rule = with("{collapse: {count: 50, within: 5m}}").expect("valid").alerts.collapse;
     assert_eq!((rule.count, rule.within, rule.calm), (50, Duration::from_secs(300), Duration::from_secs(3_600)));
-    assert_eq!(with("{collapse: {count: 0}}").expect("valid").collapse.count, 0);
-    assert_eq!(Config::from_yaml(MINIMAL).expect("valid").collapse, CollapseRule::default());
+    assert_eq!(with("{collapse: {count: 0}}").expect("valid").alerts.collapse.count, 0);
+    assert_eq!(Config::from_yaml(MINIMAL).expect("valid").alerts, AlertRules::default());
+    let own = with("{blindAfter: 10m, watchdog: true}").expect("valid").alerts;
+    assert_eq!((own.blind_after, own.watchdog), (Duration::from_secs(600), true));
     for (alerts, field) in [
         ("{collapse: {count: 1}}", "alerts.collapse.count"),
         ("{collapse: {count: 10001}}", "alerts.collapse.count"),
@@ -245,6 +247,8 @@ fn when_many_alerts_become_one_is_read_and_may_be_never() {
         ("{collapse: {within: 2h}}", "alerts.collapse.within"),
         ("{collapse: {calm: 1m}}", "alerts.collapse.calm"),
         ("{collaps: {}}", "alerts.collaps"),
+        ("{blindAfter: 1s}", "alerts.blindAfter"),
+        ("{watchdog: 5}", "alerts.watchdog"),
     ] {
         let error = with(alerts).expect_err(alerts).to_string();
         assert!(error.starts_with(field), "{error}");

@@ -38,6 +38,8 @@ pub(super) struct Letterhead {
     pub runbook_url: String,
     /// The value of the label `cluster`.
     pub cluster: Option<String>,
+    /// Whether an alert that always fires goes with them.
+    pub watchdog: bool,
 }
 
 /// Alerts, ready to be sent.
@@ -84,10 +86,17 @@ impl Letterhead {
     /// What stands on the board.
     pub(super) fn mail(&self, posters: &Posters, now: Timestamp) -> Mail {
         let alerts = posters.alerts.iter().map(|(policy, it)| self.alert(policy, it, now));
-        let alerts: Vec<Alert> = alerts.chain(self.summaries(posters, now)).collect();
+        let own = self.own(posters.blind.as_ref(), now);
+        let alerts: Vec<Alert> = alerts.chain(self.summaries(posters, now)).chain(own).collect();
         // Maps of strings always make JSON.
         let batches = alerts.chunks(BATCH).map(|it| serde_json::to_vec(it).unwrap_or_default());
         Mail { batches: batches.collect(), alerts: u64::try_from(alerts.len()).unwrap_or(u64::MAX) }
+    }
+
+    /// The labels of an alert that is about no client.
+    pub(super) fn labels(&self, name: &str, severity: &str) -> BTreeMap<&'static str, String> {
+        let cluster = self.cluster.iter().map(|it| ("cluster", it.clone()));
+        [("alertname", name.to_owned()), ("severity", severity.to_owned())].into_iter().chain(cluster).collect()
     }
 
     fn alert(&self, policy: &str, record: &AlertRecord, now: Timestamp) -> Alert {
@@ -276,7 +285,8 @@ mod tests {
     }
 
     fn sent(record: AlertRecord, now: i64) -> Value {
-        let letterhead = Letterhead { runbook_url: "https://runbooks".into(), cluster: Some("east".into()) };
+        let letterhead =
+            Letterhead { runbook_url: "https://runbooks".into(), cluster: Some("east".into()), watchdog: false };
         let posters = Posters { alerts: vec![("shop/clients".into(), record)], ..Posters::default() };
         let mail = letterhead.mail(&posters, at(now));
         serde_json::from_slice::<Value>(&mail.batches[0]).expect("JSON")[0].take()

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::own::{Blind, Blindness};
 use crate::{
     api::{AlertRecord, CollapsedAlert},
     decide::collapse::{CollapseRule, Entry, collapse, summary},
 };
 
 /// How long a resolved alert is sent again, for an Alertmanager that was away. Prometheus does the same.
-const RESOLVED_KEPT: SignedDuration = SignedDuration::from_mins(15);
+pub(super) const RESOLVED_KEPT: SignedDuration = SignedDuration::from_mins(15);
 /// An alert that is older than this when it is put up was put up before, by whoever led then.
 const NEW: SignedDuration = SignedDuration::from_secs(60);
 
@@ -27,6 +28,8 @@ pub(super) struct Board {
     summary: Option<CollapsedAlert>,
     /// Summaries that are over, and since when.
     over: Vec<(CollapsedAlert, Timestamp)>,
+    /// Who gets no answers.
+    blindness: Blindness,
 }
 
 /// What is to be sent.
@@ -38,11 +41,25 @@ pub(super) struct Posters {
     pub summary: Option<(CollapsedAlert, Vec<(String, AlertRecord)>)>,
     /// Summaries that are over, and since when.
     pub over: Vec<(CollapsedAlert, Timestamp)>,
+    /// That policies get no answers, or did not until lately.
+    pub blind: Option<Blind>,
 }
 
 impl Board {
     pub(super) fn new(rule: CollapseRule) -> Self {
-        Self { rule, policies: BTreeMap::new(), inherited: None, summary: None, over: Vec::new() }
+        Self {
+            rule,
+            policies: BTreeMap::new(),
+            inherited: None,
+            summary: None,
+            over: Vec::new(),
+            blindness: Blindness::default(),
+        }
+    }
+
+    /// Notes since when a policy gets no answers, and says whether that is news to a receiver.
+    pub(super) fn blind(&mut self, policy: &str, since: Option<Timestamp>, now: Timestamp) -> bool {
+        self.blindness.set(policy, since, now)
     }
 
     /// Replaces what a policy has on the board, and says whether that is news to a receiver.
@@ -86,7 +103,8 @@ impl Board {
         let all = self.policies.iter().flat_map(|(policy, it)| it.iter().map(|it| (policy.clone(), it.clone())));
         let (collapsed, alerts): (Vec<_>, Vec<_>) = all.partition(|(_, it)| it.collapsed.is_some());
         let members = collapsed.into_iter().filter(|(_, it)| it.ends_at.is_none()).collect();
-        Posters { alerts, summary: self.summary.clone().map(|it| (it, members)), over: self.over.clone() }
+        let summary = self.summary.clone().map(|it| (it, members));
+        Posters { alerts, summary, over: self.over.clone(), blind: self.blindness.poster(now) }
     }
 
     fn collapse(&mut self, new: &BTreeSet<Key>, now: Timestamp) {

@@ -37,10 +37,8 @@ impl Letterhead {
     }
 
     fn blank(&self, summary: &CollapsedAlert, now: Timestamp) -> Alert {
-        let cluster = self.cluster.iter().map(|it| ("cluster", it.clone()));
-        let labels = [("alertname", "GrpcClientHygieneMany".to_owned()), ("severity", summary.severity.clone())];
         Alert {
-            labels: labels.into_iter().chain(cluster).collect(),
+            labels: self.labels("GrpcClientHygieneMany", &summary.severity),
             annotations: BTreeMap::new(),
             starts_at: time(begun(&summary.since, now)),
             ends_at: String::new(),
