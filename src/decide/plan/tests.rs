@@ -257,6 +257,19 @@ fn each_doubt_about_the_finding_withholds_the_restart_by_name() {
 }
 
 #[test]
+fn memory_that_may_run_out_just_within_the_time_that_the_policy_looks_ahead_is_near() {
+    let near = |soonest: f64| {
+        let mut world = world();
+        let forecast = Forecast { soonest, expected: 1e5, latest: 2e5, restart_by: 9e4 };
+        world.findings[0].evidence.forecast = Some(forecast);
+        world.restart_of("a")
+    };
+    let ahead = policy(&world().spec).time_to_memory_limit.as_secs_f64();
+    assert_eq!(near(ahead), Ok(Restart::Evict));
+    assert_eq!(near(ahead + 1.0), Err("LimitFarAway"));
+}
+
+#[test]
 fn people_hear_of_it_before_it_is_restarted() {
     let mut silent = world();
     silent.history.alerts.clear();
@@ -364,6 +377,19 @@ fn without_data_the_finding_stands_and_so_does_its_alert() {
     assert!(plan.cases[0].standing && plan.cases[0].since == at(0));
     assert_eq!(plan.alerts, vec![firing()]);
     assert_eq!(blind.restart_of("a"), Err("NotJudgedNow"));
+}
+
+#[test]
+fn an_alert_tells_the_newest_figures_and_goes_on_in_doubt_though_its_offender_is_not_remembered() {
+    let mut world = world();
+    let Verdict::Growing(growth) = &mut world.findings[0].verdict else { panic!("it grows") };
+    growth.message = "it leaks more".into();
+    assert_eq!(world.plan().alerts, [AlertRecord { summary: "it leaks more".into(), ..firing() }]);
+    world.findings[0].verdict = Verdict::Inconclusive(Why::NoData);
+    world.history.past.clear();
+    assert_eq!(world.plan().alerts, [firing()]);
+    world.findings[0].verdict = Verdict::Healthy;
+    assert_eq!(world.plan().alerts, [AlertRecord { ends_at: Some(Time(now())), ..firing() }]);
 }
 
 #[test]
