@@ -186,7 +186,7 @@ pub async fn reconcile<K: PolicyResource>(
     let work = async {
         match &resource.0 {
             Ok(resource) => evaluate(resource, &ctx).await,
-            Err(invalid) => unreadable::<K>(invalid, &ctx).await,
+            Err(invalid) => unreadable::<K>(&key(&resource), invalid, &ctx).await,
         }
     };
     work.instrument(span).await
@@ -420,12 +420,17 @@ async fn write<K: PolicyResource>(
     let address = Address::of::<K>(resource.meta());
     let version = report::write_status(&ctx.client, &address, stored, &after).await?;
     report::log_transitions(&resource.key(), before, &after);
+    if matches!(observed, Observed::Invalid(_)) {
+        // Nobody asks the backend for it any more.
+        ctx.hands.alerts.blind(&resource.key(), None);
+    }
     Ok((after, version))
 }
 
 /// A stored object that does not parse stops only itself, and says so.
-async fn unreadable<K: PolicyResource>(invalid: &InvalidObject, ctx: &Context) -> Result<Action, Error> {
+async fn unreadable<K: PolicyResource>(key: &str, invalid: &InvalidObject, ctx: &Context) -> Result<Action, Error> {
     warn!(error = %invalid.error, "the stored policy cannot be read");
+    ctx.hands.alerts.blind(key, None);
     let address = Address::of::<K>(&invalid.metadata);
     let before = report::read_status(&ctx.client, &address).await.map_err(Unwritten::Api)?;
     let observed = Observed::Unreadable(invalid.error.clone());
