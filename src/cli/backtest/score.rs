@@ -1,11 +1,11 @@
 //! What a replay was worth: its events, put together by container and held against the OOM kills that happened.
 //!
-//! An alert that no kill followed is not called false: the container may have been rolled out in time, or the recording
-//! may end too early. It is listed.
+//! An alert that no kill followed is not called false: the container may have been rolled out in time. It is listed. One
+//! whose kill was not to be expected within the recording is listed apart, and no part of the precision.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::decide::{
     Diagnosis, Target,
@@ -28,6 +28,8 @@ pub struct Offender {
     pub found: Option<Timestamp>,
     /// When people would have been alerted first.
     pub alerted: Option<Timestamp>,
+    /// When memory was expected to reach its limit, by the newest forecast.
+    pub expected: Option<Timestamp>,
     /// When it would have been restarted.
     pub restarts: Vec<Timestamp>,
     /// When it was OOM-killed.
@@ -62,6 +64,8 @@ pub struct Score {
     pub kills_elsewhere: usize,
     /// Days that were replayed.
     pub days: f64,
+    /// When the replay ends.
+    pub end: Timestamp,
 }
 
 impl Score {
@@ -100,7 +104,7 @@ impl Score {
         let mut offenders: Vec<Offender> = offenders.into_values().filter(Offender::matters).collect();
         offenders.sort_by_key(|it| (it.kills.is_empty(), it.found.unwrap_or(Timestamp::MAX), it.container.clone()));
         let days = to.duration_since(from).as_secs_f64() / 86_400.0;
-        Self { offenders, kills_known: kills.known, kills_elsewhere, days }
+        Self { offenders, kills_known: kills.known, kills_elsewhere, days, end: to }
     }
 
     /// Those who were found.
@@ -123,15 +127,26 @@ impl Score {
         self.alerted().filter(|it| it.followed_by().is_some())
     }
 
-    /// Alerts that no kill followed within the recording.
+    /// Alerts that no kill followed within the recording, though it was to be expected.
     pub fn unconfirmed(&self) -> impl Iterator<Item = &Offender> {
+        self.unkilled().filter(|it| it.expected.is_none_or(|it| it <= self.end))
+    }
+
+    /// Alerts that no kill followed, which was to be expected only after the recording.
+    pub fn undecided(&self) -> impl Iterator<Item = &Offender> {
+        self.unkilled().filter(|it| it.expected.is_some_and(|it| it > self.end))
+    }
+
+    fn unkilled(&self) -> impl Iterator<Item = &Offender> {
         self.alerted().filter(|it| it.followed_by().is_none())
     }
 
-    /// Of the alerted containers, the share that was killed later. `None` without alerts, or when kills are not known.
+    /// Of the alerted containers about which the recording can tell, the share that was killed later. `None` without
+    /// any, or when kills are not known.
     #[must_use]
     pub fn precision(&self) -> Option<f64> {
-        self.kills_known.then(|| share(self.warned().count(), self.alerted().count())).flatten()
+        let (right, decided) = (self.warned().count(), self.alerted().count() - self.undecided().count());
+        self.kills_known.then(|| share(right, decided)).flatten()
     }
 
     /// Of the killed containers, the share about which people would have been alerted before. `None` without kills.
@@ -174,6 +189,10 @@ impl Score {
 impl Offender {
     fn add(&mut self, event: &Event) {
         self.workload = event.workload.clone().or_else(|| self.workload.take());
+        if let Some(forecast) = event.forecast {
+            let ahead = SignedDuration::try_from_secs_f64(forecast.expected).unwrap_or(SignedDuration::MAX);
+            self.expected = Some(event.at.saturating_add(ahead).unwrap_or(Timestamp::MAX));
+        }
         match event.kind {
             EventKind::Finding => {
                 self.found = self.found.or(Some(event.at));
@@ -208,7 +227,7 @@ fn number(count: usize) -> f64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::decide::{Subject, Workload};
+    use crate::decide::{Forecast, Subject, Workload};
 
     pub fn at(hours: i64) -> Timestamp {
         Timestamp::from_second(1_795_000_000 + hours * 3_600).expect("a time")
@@ -255,16 +274,19 @@ pub(super) mod tests {
             event("b", EventKind::Cleared, 7),
             event("c", EventKind::Alert, 8),
         ];
-        let killed = |pod: &str, hours: &[i64]| {
-            (("shop".to_owned(), pod.to_owned(), "app".to_owned()), hours.iter().map(|it| at(*it)).collect())
-        };
-        let of = [killed("a", &[12, 20]), killed("c", &[7]), killed("d", &[9]), killed("x", &[3]), killed("b", &[99])];
-        let kills = Kills { of: of.into_iter().collect(), known: true };
         let inconclusive = [("WarmingUp", 25)].into_iter().collect();
         let replayed = Replayed { events, containers: 5, judgements: 100, inconclusive };
         let targets: Vec<Target> = ["a", "b", "c", "d", "e"].map(target).into();
-        let score = Score::new(&replayed, &kills, &targets, (at(0), at(48)));
+        let score = Score::new(&replayed, &killed(), &targets, (at(0), at(48)));
         (replayed, score)
+    }
+
+    fn killed() -> Kills {
+        let of = |pod: &str, hours: &[i64]| {
+            (("shop".to_owned(), pod.to_owned(), "app".to_owned()), hours.iter().map(|it| at(*it)).collect())
+        };
+        let all = [of("a", &[12, 20]), of("c", &[7]), of("d", &[9]), of("x", &[3]), of("b", &[99])];
+        Kills { of: all.into_iter().collect(), known: true }
     }
 
     fn pods<'a>(of: impl Iterator<Item = &'a Offender>) -> Vec<&'a str> {
@@ -290,6 +312,24 @@ pub(super) mod tests {
     fn an_alert_that_no_kill_followed_is_listed_even_if_a_kill_came_before_it() {
         let (_, score) = example();
         assert_eq!(pods(score.unconfirmed()), ["c", "b"]);
+    }
+
+    #[test]
+    fn an_alert_whose_kill_was_to_be_expected_after_the_end_is_undecided_and_no_part_of_the_precision() {
+        let end = at(48);
+        let scored = |hours: f64| {
+            let (mut replayed, _) = example();
+            let alert = replayed.events.iter_mut().find(|it| it.pod == "b" && it.kind == EventKind::Alert);
+            let expected = hours * 3_600.0;
+            alert.expect("an alert").forecast =
+                Some(Forecast { soonest: 60.0, expected, latest: 2.0 * expected, restart_by: 50.0 });
+            Score::new(&replayed, &killed(), &["a", "b", "c", "d", "e"].map(target), (at(0), end))
+        };
+        let late = scored(45.0);
+        assert_eq!((pods(late.undecided()), pods(late.unconfirmed())), (vec!["b"], vec!["c"]));
+        assert_eq!(late.precision(), Some(0.5));
+        let due = scored(43.0);
+        assert_eq!((due.undecided().count(), due.precision()), (0, Some(1.0 / 3.0)));
     }
 
     #[test]

@@ -149,21 +149,23 @@ fn alerted(score: &Score) -> String {
     if score.alerted().count() == 0 {
         return alerted;
     }
-    let Some(precision) = score.precision() else {
+    if !score.kills_known {
         return format!("{alerted}; the recording does not tell of OOM kills, so there is no precision");
-    };
-    let followed = format!(
-        "{alerted}, of which {} OOM-killed later (precision {})",
-        was(score.warned().count()),
-        percent(precision)
-    );
-    let rest: Vec<&Offender> = score.unconfirmed().collect();
-    if rest.is_empty() {
-        return followed;
     }
-    let named: Vec<&str> = rest.iter().take(MAX_NAMED).map(|it| it.container.1.as_str()).collect();
-    let more = if rest.len() > MAX_NAMED { format!(" and {} more", rest.len() - MAX_NAMED) } else { String::new() };
-    format!("{followed}; no kill followed: {}{more}", named.join(", "))
+    let precision = score.precision().map(|it| format!(" (precision {})", percent(it))).unwrap_or_default();
+    let mut text = format!("{alerted}, of which {} OOM-killed later{precision}", was(score.warned().count()));
+    text += &named("no kill followed", &score.unconfirmed().collect::<Vec<_>>());
+    text + &named("too early to say, for memory was expected to last longer", &score.undecided().collect::<Vec<_>>())
+}
+
+/// Some of them by name, if there are any.
+fn named(what: &str, all: &[&Offender]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = all.iter().take(MAX_NAMED).map(|it| it.container.1.as_str()).collect();
+    let more = if all.len() > MAX_NAMED { format!(" and {} more", all.len() - MAX_NAMED) } else { String::new() };
+    format!("; {what}: {}{more}", names.join(", "))
 }
 
 fn killed(score: &Score) -> String {
