@@ -13,6 +13,7 @@ mod judge;
 mod lint;
 mod policies;
 mod remarks;
+mod rows;
 pub mod run;
 mod test;
 

@@ -8,6 +8,7 @@ use comfy_table::{Table, presets::NOTHING};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
+use super::rows::rows;
 use crate::{
     api::{ApprovalState, ApprovalStatus, Offender, parse_duration},
     args::ApproveArgs,
@@ -123,12 +124,8 @@ fn list(policy: &str, asking: &[(Offender, ApprovalStatus)]) -> String {
             approval.too_late_after.as_ref().map_or_else(|| "-".to_owned(), |it| format!("{:.0}", it.0)),
         ]);
     }
-    // Rows without the blanks that fill up the last column.
-    let rows: String = table.lines().map(|it| it.trim_end().to_owned() + "\n").collect();
-    rows + &asking
-        .iter()
-        .map(|(offender, approval)| "\n".to_owned() + &evidence(offender, approval))
-        .collect::<String>()
+    rows(&table)
+        + &asking.iter().map(|(offender, approval)| "\n".to_owned() + &evidence(offender, approval)).collect::<String>()
 }
 
 fn workload(offender: &Offender) -> String {

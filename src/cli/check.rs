@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     judge::{Judged, judge},
     remarks,
+    rows::rows,
 };
 use crate::{
     args::{CheckArgs, Output},
@@ -79,9 +80,7 @@ fn table(findings: &[Finding]) -> String {
     for finding in findings {
         table.add_row(row(finding));
     }
-    // Rows without the blanks that fill up the last column.
-    let trimmed: Vec<String> = table.lines().map(|it| it.trim_end().to_owned()).collect();
-    trimmed.join("\n") + "\n"
+    rows(&table)
 }
 
 fn row(finding: &Finding) -> [String; 7] {

@@ -10,6 +10,7 @@ use super::{
     check::decision,
     judge::{Judged, judge},
     remarks,
+    rows::rows,
 };
 use crate::{
     api::{Autonomy, Demotion, ProfileRecord, Tally, print_duration},
@@ -212,12 +213,12 @@ fn signals(observation: &Observation) -> String {
         };
         table.add_row(row);
     }
-    format!("{table}\n\n")
+    rows(&table) + "\n"
 }
 
 fn trends(finding: &Finding) -> String {
     let evidence = &finding.evidence;
-    let rows = [
+    let all = [
         (Signal::OpenConnections, &evidence.connections),
         (Signal::Memory, &evidence.memory_trend),
         (Signal::Goroutines, &evidence.goroutine_trend),
@@ -225,7 +226,7 @@ fn trends(finding: &Finding) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["TREND", "PER HOUR", "95 % INTERVAL", "Z", "P", "POINTS"]);
     let mut any = false;
-    for (signal, trend) in rows {
+    for (signal, trend) in all {
         let Some(Trend { slope, z, p_value }) = trend else { continue };
         any = true;
         let hourly = |it: f64| format!("{:.0}", it * 3_600.0);
@@ -239,7 +240,7 @@ fn trends(finding: &Finding) -> String {
             slope.n.to_string(),
         ]);
     }
-    if any { format!("{table}\n\n") } else { String::new() }
+    if any { rows(&table) + "\n" } else { String::new() }
 }
 
 fn thresholds(policy: &Policy, finding: &Finding) -> String {

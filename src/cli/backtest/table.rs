@@ -9,7 +9,10 @@ use super::{
     Replay,
     score::{Offender, Score},
 };
-use crate::api::{Mode, print_duration};
+use crate::{
+    api::{Mode, print_duration},
+    cli::rows::rows,
+};
 
 /// The width that a terminal is taken to have, columns.
 const WIDTH: u16 = 100;
@@ -68,15 +71,11 @@ fn table(score: &Score) -> String {
         column.set_padding((0, 1));
     }
     table.set_width(WIDTH).set_content_arrangement(ContentArrangement::Dynamic);
-    let trimmed: Vec<String> = table.lines().map(|it| it.trim_end().to_owned()).collect();
     let more = match score.offenders.len().saturating_sub(MAX_ROWS) {
         0 => String::new(),
         more => format!("and {more} more\n"),
     };
-    format!(
-        "{}\n{more}\nALERT, RESTART and KILLED count from FOUND; KILLED is an OOM kill. Times are UTC.\n",
-        trimmed.join("\n")
-    )
+    rows(&table) + &more + "\nALERT, RESTART and KILLED count from FOUND; KILLED is an OOM kill. Times are UTC.\n"
 }
 
 fn row(offender: &Offender) -> [String; 7] {
@@ -221,13 +220,13 @@ fn percent_of(part: u64, whole: u64) -> String {
 }
 
 /// Rows of a name and a sentence, wrapped below each other.
-fn lines(rows: &[(&'static str, String)]) -> String {
+fn lines(all: &[(&'static str, String)]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_width(WIDTH).set_content_arrangement(ContentArrangement::Dynamic);
-    for (name, text) in rows {
+    for (name, text) in all {
         table.add_row([(*name).to_owned(), text.clone()]);
     }
-    table.lines().map(|it| format!("{}\n", it.trim_end())).collect()
+    rows(&table)
 }
 
 #[cfg(test)]

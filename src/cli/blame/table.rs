@@ -5,7 +5,10 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
 use super::Report;
-use crate::decide::blame::{Blame, Known, LEAST_CHANNELS, Site};
+use crate::{
+    cli::rows::rows,
+    decide::blame::{Blame, Known, LEAST_CHANNELS, Site},
+};
 
 const MIB: f64 = 1_048_576.0;
 /// Callers of a site that are shown.
@@ -28,14 +31,14 @@ pub fn text(report: &Report, stacks: bool) -> String {
     if blame.accused.is_empty() {
         text += &format!("\nNobody is to blame{}.\n", because(blame));
     } else {
-        let _ = writeln!(text, "\n{}", table(&blame.accused));
+        text += &format!("\n{}", table(&blame.accused));
     }
     if stacks {
         blame.accused.iter().for_each(|it| text += &stack(it));
     }
     if !blame.others.is_empty() {
         let title = if blame.faded { "Who dialled most, and may have closed it" } else { "Not accused" };
-        let _ = writeln!(text, "\n{title}:\n{}", table(&blame.others));
+        text += &format!("\n{title}:\n{}", table(&blame.others));
     }
     text
 }
@@ -75,7 +78,7 @@ fn because(blame: &Blame) -> String {
     }
 }
 
-fn table(sites: &[Site]) -> Table {
+fn table(sites: &[Site]) -> String {
     let mut table = Table::new();
     let grows = sites.iter().any(|it| it.grew.is_some());
     let mut header = vec!["CHANNELS", "80 % INTERVAL", "HEAP", "SAMPLES", "SURE", "SITE"];
@@ -101,7 +104,7 @@ fn table(sites: &[Site]) -> Table {
     for column in table.column_iter_mut().take(if grows { 6 } else { 5 }) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    table
+    rows(&table)
 }
 
 fn place(site: &Site) -> String {

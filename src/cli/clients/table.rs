@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use super::Report;
 use crate::{
     api::print_duration,
+    cli::rows::rows,
     decide::clients::{Client, Habit, Ranking, Rogue, Server},
 };
 
@@ -72,9 +73,7 @@ fn table(clients: &[&Client]) -> String {
     for column in table.column_iter_mut().skip(1).take(6) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    // Rows without the blanks that fill up the last column.
-    let trimmed: Vec<String> = table.lines().map(|it| it.trim_end().to_owned()).collect();
-    trimmed.join("\n") + "\n"
+    rows(&table)
 }
 
 /// As `kubectl` writes it: namespace and name, with the kind before the name when it is known.
