@@ -15,8 +15,15 @@ use super::{
 const DEFINITION: &str = "grpcclientpolicies.grpc-hygiene.io";
 const MODES: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/mode/enum";
 
-/// Replaces the modes that the definition allows.
-async fn allow(client: &Client, modes: &[&str]) {
+/// The modes that the definition allows. Others use the same one at the same time.
+async fn allowed(client: &Client) -> Vec<Value> {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let definition = serde_json::to_value(api.get(DEFINITION).await.expect("a definition")).expect("JSON");
+    definition.pointer(MODES).and_then(Value::as_array).cloned().expect("modes")
+}
+
+/// Replaces them.
+async fn allow(client: &Client, modes: &[Value]) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let patch = serde_json::from_value(json!([{"op": "replace", "path": MODES, "value": modes}])).expect("a patch");
     api.patch(DEFINITION, &PatchParams::default(), &Patch::<()>::Json(patch)).await.expect("patched");
@@ -37,10 +44,11 @@ async fn a_stored_policy_that_does_not_parse_stops_only_itself() {
     .expect("an object");
 
     // As an older version of the program would have left it: stored when the definition allowed it.
-    allow(&shop.world.client, &["DryRun", "Enforce", "Sometimes"]).await;
+    let usual = allowed(&shop.world.client).await;
+    allow(&shop.world.client, &[usual.as_slice(), &["Sometimes".into()]].concat()).await;
     let stored = || async { policies.create(&PostParams::default(), broken).await.map_err(|it| it.to_string()) };
     shop.world.eventually(&shop.namespace, SOON, "the broken policy is stored", stored).await;
-    allow(&shop.world.client, &["DryRun", "Enforce"]).await;
+    allow(&shop.world.client, &usual).await;
     shop.policy(json!({})).await;
 
     let stalled = || async {
