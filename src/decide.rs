@@ -54,8 +54,8 @@ pub use guard::Guard;
 pub use history::{Autoscaler, Budget, History, Past, Standing, WorkloadState};
 pub use observation::{Observation, Reading, Subject, Target, Workload};
 pub use plan::{
-    Because, Case, Cleared, Decision, Others, Outcome, Plan, Remediation, Restart, Rung, concerns, not_reverted, plan,
-    wish,
+    Because, Case, Cleared, Decision, Others, Outcome, Plan, RESOLVED_KEPT, Remediation, Restart, Rung, concerns,
+    not_reverted, plan, wish,
 };
 pub use policy::{AlertRule, InvalidPolicy, Policy, RestartRule};
 pub use protection::protection;

@@ -43,9 +43,19 @@ impl Forecast {
     /// When a restart is no longer in time.
     #[must_use]
     pub fn too_late(&self, now: Timestamp) -> Timestamp {
-        let left = SignedDuration::try_from_secs_f64(self.restart_by).unwrap_or(SignedDuration::MAX);
-        now.saturating_add(left).unwrap_or(Timestamp::MAX)
+        after(now, self.restart_by)
     }
+
+    /// When memory is expected to reach its limit.
+    #[must_use]
+    pub fn expected_at(&self, now: Timestamp) -> Timestamp {
+        after(now, self.expected)
+    }
+}
+
+fn after(now: Timestamp, seconds: f64) -> Timestamp {
+    let left = SignedDuration::try_from_secs_f64(seconds).unwrap_or(SignedDuration::MAX);
+    now.saturating_add(left).unwrap_or(Timestamp::MAX)
 }
 
 /// The forecast for a level (bytes) below a limit (bytes) and a slope (bytes per second), given the scores

@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use again::Others;
 pub use because::Because;
 pub use gitops::not_reverted;
-pub use marks::concerns;
+pub use marks::{RESOLVED_KEPT, concerns};
 pub use restart::wish;
 
 use crate::{

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::decide::{
     Diagnosis, Target,
@@ -129,12 +129,17 @@ impl Score {
 
     /// Alerts that no kill followed within the recording, though it was to be expected.
     pub fn unconfirmed(&self) -> impl Iterator<Item = &Offender> {
-        self.unkilled().filter(|it| it.expected.is_none_or(|it| it <= self.end))
+        self.unkilled().filter(|it| !self.outlasts_it(it))
     }
 
     /// Alerts that no kill followed, which was to be expected only after the recording.
     pub fn undecided(&self) -> impl Iterator<Item = &Offender> {
-        self.unkilled().filter(|it| it.expected.is_some_and(|it| it > self.end))
+        self.unkilled().filter(|it| self.outlasts_it(it))
+    }
+
+    /// Whether memory was expected to last longer than the replay.
+    fn outlasts_it(&self, offender: &Offender) -> bool {
+        offender.expected.is_some_and(|it| it > self.end)
     }
 
     fn unkilled(&self) -> impl Iterator<Item = &Offender> {
@@ -190,8 +195,7 @@ impl Offender {
     fn add(&mut self, event: &Event) {
         self.workload = event.workload.clone().or_else(|| self.workload.take());
         if let Some(forecast) = event.forecast {
-            let ahead = SignedDuration::try_from_secs_f64(forecast.expected).unwrap_or(SignedDuration::MAX);
-            self.expected = Some(event.at.saturating_add(ahead).unwrap_or(Timestamp::MAX));
+            self.expected = Some(forecast.expected_at(event.at));
         }
         match event.kind {
             EventKind::Finding => {

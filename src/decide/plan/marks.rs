@@ -13,8 +13,8 @@ use crate::{
     decide::{Finding, History, Policy, Target, Verdict, Workload, cost::cost},
 };
 
-/// Resolved alerts are sent again for so long, for an Alertmanager that was away.
-const RESOLVED_KEPT: SignedDuration = SignedDuration::from_mins(15);
+/// Resolved alerts are sent again for so long, for an Alertmanager that was away. Prometheus does the same.
+pub const RESOLVED_KEPT: SignedDuration = SignedDuration::from_mins(15);
 /// What a status can hold.
 const MAX_ALERTS: usize = 100;
 const MAX_ANNOTATED: usize = 100;

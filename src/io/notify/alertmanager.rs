@@ -11,7 +11,6 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use reqwest::{Client, StatusCode, header};
 use serde::Serialize;
 
@@ -93,7 +92,7 @@ impl Letterhead {
         Mail { batches: batches.collect(), alerts: u64::try_from(alerts.len()).unwrap_or(u64::MAX) }
     }
 
-    /// The labels of an alert that is about no client.
+    /// The labels that every alert has.
     pub(super) fn labels(&self, name: &str, severity: &str) -> BTreeMap<&'static str, String> {
         let cluster = self.cluster.iter().map(|it| ("cluster", it.clone()));
         [("alertname", name.to_owned()), ("severity", severity.to_owned())].into_iter().chain(cluster).collect()
@@ -116,10 +115,7 @@ impl Letterhead {
             delivered: _,
             collapsed: _,
         } = record;
-        let cluster = self.cluster.iter().map(|it| ("cluster", it.clone()));
-        let labels = [
-            ("alertname", "GrpcClientHygiene".to_owned()),
-            ("severity", severity.clone()),
+        let about = [
             ("namespace", namespace.clone()),
             ("workload_kind", workload.kind.clone()),
             ("workload", workload.name.clone()),
@@ -140,13 +136,12 @@ impl Letterhead {
             told("approval", approval.clone().unwrap_or_default()),
             told("restarts", restarts.clone().unwrap_or_default()),
         ];
-        let starts_at = begun(starts_at, now);
-        let ends_at = ends_at.as_ref().map_or_else(|| still_fires(now), |it| it.0.max(starts_at));
+        let (starts_at, ends_at) = span(starts_at.0, ends_at.as_ref().map(|it| it.0), now);
         Alert {
-            labels: labels.into_iter().chain(cluster).collect(),
+            labels: self.labels("GrpcClientHygiene", severity).into_iter().chain(about).collect(),
             annotations: annotations.into_iter().chain(evidence.into_iter().flatten()).collect(),
-            starts_at: time(starts_at),
-            ends_at: time(ends_at),
+            starts_at,
+            ends_at,
         }
     }
 }
@@ -166,20 +161,13 @@ impl Mail {
     }
 }
 
-/// When it began. A record of the future (a clock that was set back since, or an edited status) begins now: Alertmanager
-/// refuses what ends before it begins.
-pub(super) fn begun(at: &Time, now: Timestamp) -> Timestamp {
-    at.0.min(now)
-}
-
-/// When an alert ends that nobody repeats.
-pub(super) fn still_fires(now: Timestamp) -> Timestamp {
-    now.saturating_add(STANDS).unwrap_or(now)
-}
-
-/// RFC 3339, milliseconds.
-pub(super) fn time(at: Timestamp) -> String {
-    format!("{at:.3}")
+/// When an alert begins and when it ends, RFC 3339 in milliseconds. One of the future (a clock that was set back since, or
+/// an edited status) begins now, for Alertmanager refuses what ends before it begins. One that has not ended ends by itself
+/// when nobody repeats it.
+pub(super) fn span(since: Timestamp, ended: Option<Timestamp>, now: Timestamp) -> (String, String) {
+    let since = since.min(now);
+    let until = ended.map_or_else(|| now.saturating_add(STANDS).unwrap_or(now), |it| it.max(since));
+    (format!("{since:.3}"), format!("{until:.3}"))
 }
 
 /// HTTP; host header and TLS name stay those of the endpoint's name, whichever address is asked.
@@ -256,6 +244,7 @@ impl From<HttpError> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::{Value, json};
 
     use super::*;

@@ -9,11 +9,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::own::{Blind, Blindness};
 use crate::{
     api::{AlertRecord, CollapsedAlert},
-    decide::collapse::{CollapseRule, Entry, collapse, summary},
+    decide::{
+        RESOLVED_KEPT,
+        collapse::{CollapseRule, Entry, collapse, summary},
+    },
 };
 
-/// How long a resolved alert is sent again, for an Alertmanager that was away. Prometheus does the same.
-pub(super) const RESOLVED_KEPT: SignedDuration = SignedDuration::from_mins(15);
 /// An alert that is older than this when it is put up was put up before, by whoever led then.
 const NEW: SignedDuration = SignedDuration::from_secs(60);
 

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{
-    alertmanager::{Alert, Letterhead, still_fires, time},
-    board::RESOLVED_KEPT,
-};
+use super::alertmanager::{Alert, Letterhead, span};
+use crate::decide::RESOLVED_KEPT;
 
 /// So many policies are named.
 const NAMED: usize = 5;
@@ -73,7 +71,6 @@ impl Letterhead {
         let named = policies.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = policies.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let started = since.min(&now);
         let description = format!(
             "Since {since:.0} the metrics backend has not answered for {named}{more}. Nobody new is found, nobody is \
              restarted, and what fires goes on. The condition DataSourceReachable of the policies says why."
@@ -83,12 +80,12 @@ impl Letterhead {
             ("description", description),
             ("runbook_url", format!("{}/operator.md#grpchygieneblind", self.runbook_url)),
         ];
-        let ends_at = ended.map_or_else(|| still_fires(now), |it| it.max(*started));
+        let (starts_at, ends_at) = span(*since, *ended, now);
         Alert {
             labels: self.labels("GrpcHygieneBlind", "warning"),
             annotations: annotations.into(),
-            starts_at: time(*started),
-            ends_at: time(ends_at),
+            starts_at,
+            ends_at,
         }
     }
 
@@ -98,12 +95,13 @@ impl Letterhead {
             ("description", "It always fires. Send it to what raises the alarm when it is missing.".to_owned()),
             ("runbook_url", format!("{}/operator.md#grpchygienewatchdog", self.runbook_url)),
         ];
+        // Alertmanager keeps the earliest time at which an alert that still fires is said to have begun.
+        let (starts_at, ends_at) = span(now, None, now);
         Alert {
             labels: self.labels("GrpcHygieneWatchdog", "none"),
             annotations: annotations.into(),
-            // Alertmanager keeps the earliest time at which an alert that still fires is said to have begun.
-            starts_at: time(now),
-            ends_at: time(still_fires(now)),
+            starts_at,
+            ends_at,
         }
     }
 }

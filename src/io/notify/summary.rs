@@ -6,7 +6,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use jiff::Timestamp;
 
 use super::{
-    alertmanager::{Alert, Letterhead, begun, still_fires, time},
+    alertmanager::{Alert, Letterhead, span},
     board::Posters,
 };
 use crate::{
@@ -20,28 +20,27 @@ const NAMED: usize = 5;
 impl Letterhead {
     /// The summary that fires, and those that are over.
     pub(super) fn summaries(&self, posters: &Posters, now: Timestamp) -> Vec<Alert> {
-        let firing = posters.summary.iter().map(|(it, members)| Alert {
-            annotations: self.of_many(members),
-            ends_at: time(still_fires(now)),
-            ..self.blank(it, now)
-        });
+        let firing = posters
+            .summary
+            .iter()
+            .map(|(it, members)| Alert { annotations: self.of_many(members), ..self.blank(it, None, now) });
         let over = posters.over.iter().map(|(it, ended)| Alert {
             annotations: BTreeMap::from([(
                 "summary",
                 "Not so many gRPC clients break their policies any more".to_owned(),
             )]),
-            ends_at: time((*ended).max(begun(&it.since, now))),
-            ..self.blank(it, now)
+            ..self.blank(it, Some(*ended), now)
         });
         firing.chain(over).collect()
     }
 
-    fn blank(&self, summary: &CollapsedAlert, now: Timestamp) -> Alert {
+    fn blank(&self, summary: &CollapsedAlert, ended: Option<Timestamp>, now: Timestamp) -> Alert {
+        let (starts_at, ends_at) = span(summary.since.0, ended, now);
         Alert {
             labels: self.labels("GrpcClientHygieneMany", &summary.severity),
             annotations: BTreeMap::new(),
-            starts_at: time(begun(&summary.since, now)),
-            ends_at: String::new(),
+            starts_at,
+            ends_at,
         }
     }
 
