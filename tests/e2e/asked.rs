@@ -32,7 +32,7 @@ async fn nothing_is_restarted_while_a_named_alert_fires_or_before_a_person_has_s
     shop.deploy(&[Client::plain(LEAKY, 2), Client::one(DEPLOYING, "orders-fixed", "1.85", &[])]).await;
     let leaking: BTreeSet<String> = shop.pods(LEAKY).await.iter().map(ResourceExt::name_any).collect();
     shop.policy(json!({"mode": "Enforce", "remediation": {"annotate": {}, "alert": {"after": "0s"}, "restart": {
-        "after": "10s", "method": "Evict", "when": "Now", "approval": "First",
+        "after": "10s", "method": "Evict", "cooldown": "1m", "when": "Now", "approval": "First",
         "standDown": {"alerts": ["DeploymentInProgress"]}}}}))
         .await;
 
@@ -46,11 +46,7 @@ async fn nothing_is_restarted_while_a_named_alert_fires_or_before_a_person_has_s
 
     let (code, said) = approve(&shop, &["Deployment/orders-leaky", "--for", "10m"]);
     assert!(code == Some(0) && said.contains(&digest) && said.contains("approved until"), "{code:?} {said}");
-    let one = || async {
-        let evicted = evicted(&shop.namespace, &began);
-        if evicted.is_empty() { Err("nobody is evicted yet".to_owned()) } else { Ok(evicted) }
-    };
-    let evicted = shop.world.eventually(&shop.namespace, SOON, "it is restarted after the yes", one).await;
+    let evicted = shop.evicted(&began, 1, SOON, "it is restarted after the yes").await;
     assert!(evicted.iter().all(|it| leaking.contains(it)), "{evicted:?} of {leaking:?}");
     drop(undisturbed);
     shop.remove().await;

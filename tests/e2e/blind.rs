@@ -94,11 +94,7 @@ async fn without_prometheus_it_says_so_restarts_nothing_and_resolves_nothing() {
     let undisturbed = QUIET.read().await;
     shop.wait(SOON, "the conditions say that it is back", |it| is(it, "DataSourceReachable", "True")).await;
     said_itself(&shop, false).await;
-    let goes_on = || async {
-        let evicted = evicted(&shop.namespace, &began);
-        if evicted.is_empty() { Err("no restart yet".to_owned()) } else { Ok(()) }
-    };
-    shop.world.eventually(&shop.namespace, DETECTION, "restarts go on", goes_on).await;
+    shop.evicted(&began, 1, DETECTION, "restarts go on").await;
     drop(undisturbed);
     shop.remove().await;
 }

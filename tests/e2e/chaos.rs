@@ -134,11 +134,7 @@ impl Scene {
 
     /// Waits until more than so many pods were evicted.
     async fn more_evicted_than(&self, before: usize) -> Vec<String> {
-        let more = || async {
-            let evicted = self.evicted();
-            if evicted.len() > before { Ok(evicted) } else { Err(format!("evicted so far: {evicted:?}")) }
-        };
-        self.shop.world.eventually(&self.shop.namespace, DETECTION, "a pod is evicted", more).await
+        self.shop.evicted(&self.began, before + 1, DETECTION, "a pod is evicted").await
     }
 
     /// Waits until the policy was evaluated for so long, whoever leads.

@@ -74,11 +74,7 @@ async fn only_leaking_pods_are_evicted_one_at_a_time_and_never_against_a_budget(
 
     let watching = least_ready(shop.api(), "orders-leaky");
     shop.api::<PodDisruptionBudget>().delete("no-headroom", &DeleteParams::default()).await.expect("deleted");
-    let two = || async {
-        let evicted = evicted(&shop.namespace, &began);
-        if evicted.len() >= 2 { Ok(evicted) } else { Err(format!("evicted so far: {evicted:?}")) }
-    };
-    let evicted = shop.world.eventually(&shop.namespace, 2 * DETECTION, "two pods are evicted", two).await;
+    let evicted = shop.evicted(&began, 2, 2 * DETECTION, "two pods are evicted").await;
     let unique: BTreeSet<String> = evicted.iter().cloned().collect();
     assert!(unique.is_subset(&leaking), "{evicted:?} of {leaking:?}");
     assert_eq!(unique.len(), evicted.len(), "no pod twice: {evicted:?}");

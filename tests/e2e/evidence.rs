@@ -67,11 +67,7 @@ async fn the_alert_names_the_lines_and_the_profile_outlives_the_pod() {
     }
     let profiles = |it: &GrpcClientPolicyStatus| clients().iter().all(|client| profile_of(it, client.name).is_some());
     let status = shop.wait(SOON, "a profile of each is stored", profiles).await;
-    let two = || async {
-        let gone = evicted(&shop.namespace, &began);
-        if gone.len() >= 2 { Ok(gone) } else { Err(format!("evicted so far: {gone:?}")) }
-    };
-    let gone = shop.world.eventually(&shop.namespace, DETECTION, "pods are evicted", two).await;
+    let gone = shop.evicted(&began, 2, DETECTION, "pods are evicted").await;
     let port = Forward::to_the_leader(&shop.world).await;
     for pod in gone {
         let stored = status.profiles.iter().find(|it| it.pod == pod && it.file.is_some());

@@ -17,7 +17,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::world::{SOON, World, repository};
+use super::{
+    audit::evicted,
+    world::{SOON, World, repository},
+};
 
 /// The policy's name.
 pub const POLICY: &str = "clients";
@@ -206,6 +209,15 @@ impl Shop {
             if test(&status) { Ok(status) } else { Err("the status does not say so".to_owned()) }
         };
         self.world.eventually(&self.namespace, deadline, what, ask).await
+    }
+
+    /// Waits until so many pods were evicted since a time, and returns all that were, in this order.
+    pub async fn evicted(&self, since: &str, least: usize, deadline: Duration, what: &str) -> Vec<String> {
+        let enough = || async {
+            let evicted = evicted(&self.namespace, since);
+            if evicted.len() >= least { Ok(evicted) } else { Err(format!("evicted so far: {evicted:?}")) }
+        };
+        self.world.eventually(&self.namespace, deadline, what, enough).await
     }
 
     /// The pods of a deployment.
